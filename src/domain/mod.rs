@@ -1,0 +1,16 @@
+//! The vocabulary: values that cannot hold a wrong thing.
+//!
+//! Nothing in here does I/O, reads a clock or the environment, or draws a random number. Everything
+//! that comes from outside (argv, configuration, GitHub, files) is parsed into these types at the
+//! edge, once; the rest of the program never checks again.
+
+mod ids;
+mod issue;
+mod run;
+pub mod text;
+
+pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
+pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
+pub use run::{
+    AgentReport, CURRENT_VERSION, Ended, JailMode, Kind, Limits, Outcome, Phase, Run, Work,
+};

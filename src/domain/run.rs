@@ -1,0 +1,361 @@
+//! A run: one attempt of one agent at one task, as `task.json` and the archive hold it.
+//!
+//! The file keeps the names that earlier worker homes used (`repo`, `issue`, `prompt`, `pid`,
+//! `startedAt`) and adds to them. Times are RFC 3339 in UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BranchName, IssueNumber, PullRef, RepoSlug, RunId, WorkerId};
+
+/// The format version that this program reads and writes.
+pub const CURRENT_VERSION: u32 = 1;
+
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Work on an issue and end in a pull request.
+    Implement,
+    /// Do what a prompt says; commits, if any, become a pull request.
+    Prompt,
+}
+
+/// Where a run is. A phase is written to `task.json` before its work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The worker and the issue are taken; no supervisor works yet.
+    Claimed,
+    /// Mirror, clone, issue text and prompt are being made ready.
+    Preparing,
+    /// The agent works in its jail.
+    Running,
+    /// What the agent left is being looked at.
+    Verifying,
+    /// Branch, pull request, comment and labels are being brought to GitHub.
+    Publishing,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Claimed => "claimed",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Verifying => "verifying",
+            Self::Publishing => "publishing",
+        })
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The pull request is there, or the task needed none.
+    Succeeded,
+    /// It was tried and did not work.
+    Failed,
+    /// The agent handed it back: a person is needed.
+    Deferred,
+    /// A limit (wall clock or silence) ended it.
+    TimedOut,
+    /// It never came to the agent: sandbox, clone, disk or network.
+    NotStarted,
+    /// A person stopped it.
+    Stopped,
+    /// The supervisor died under it.
+    Lost,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the documentation.
+    pub const ALL: [Self; 7] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Deferred,
+        Self::TimedOut,
+        Self::NotStarted,
+        Self::Stopped,
+        Self::Lost,
+    ];
+
+    /// The word used in files and on the terminal.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Deferred => "deferred",
+            Self::TimedOut => "timed_out",
+            Self::NotStarted => "not_started",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether a person has to look before the issue may be taken again.
+    #[must_use]
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::Failed | Self::Deferred | Self::TimedOut | Self::Stopped | Self::Lost)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Whether the agent is walled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JailMode {
+    /// In a bubblewrap jail. The default.
+    #[default]
+    Bwrap,
+    /// Not at all: the user wrote so.
+    None,
+}
+
+impl fmt::Display for JailMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Bwrap => "bwrap",
+            Self::None => "none",
+        })
+    }
+}
+
+/// How long an agent may take, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// From the agent's start to its end.
+    pub wall_clock_secs: u64,
+    /// Without a byte of output.
+    pub silence_secs: u64,
+    /// Between the polite signal (TERM) and the final one (KILL).
+    pub grace_secs: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { wall_clock_secs: 2 * 3600, silence_secs: 20 * 60, grace_secs: 10 }
+    }
+}
+
+impl Limits {
+    /// The wall-clock limit.
+    #[must_use]
+    pub fn wall_clock(&self) -> Duration {
+        Duration::from_secs(self.wall_clock_secs)
+    }
+
+    /// The silence limit.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        Duration::from_secs(self.silence_secs)
+    }
+
+    /// The grace between TERM and KILL.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_secs)
+    }
+}
+
+/// What the agent's process and its output said. Words of the agent: reported, not believed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentReport {
+    /// Exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Whether its output holds a final event that says success (always true for commands whose
+    /// output has no such events, when they exit 0).
+    pub claimed_success: bool,
+    /// Which limit ended it, in words, if one did.
+    pub limit: Option<String>,
+    /// Why the run never came to the agent, if it did not.
+    pub not_started: Option<String>,
+    /// A person (or the machine's shutdown) asked for the end.
+    pub stopped: bool,
+    /// The agent's last words, at most 16 KiB.
+    pub last_words: Option<String>,
+    /// US dollars, by the agent's own account.
+    pub cost_usd: Option<f64>,
+    /// Turns of the conversation.
+    pub turns: Option<u64>,
+    /// Milliseconds from start to end.
+    pub duration_ms: u64,
+}
+
+/// What was found in the clone after the agent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Work {
+    /// The commit at the tip of the branch, in hexadecimal, if there is anything to publish.
+    pub head: Option<String>,
+    /// Commits that the branch has over its base.
+    pub commits: u64,
+    /// Whether changes were left uncommitted (they are kept as a patch).
+    pub uncommitted: bool,
+    /// Title and body of the pull request, if the agent left them.
+    pub pr_text: Option<(String, String)>,
+    /// A comment that the agent left.
+    pub comment: Option<String>,
+    /// Why the agent says a person is needed.
+    pub blocked: Option<String>,
+    /// What in the outbox could not be used, and why.
+    pub notes: Vec<String>,
+}
+
+/// How a run ended, decided once and then carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why, in words for people.
+    pub why: String,
+}
+
+/// One run, from claim to archive. This is the content of `task.json`, and of the archived record
+/// once `ended` and `ended_at` are set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// Format of the file; see [`CURRENT_VERSION`].
+    pub version: u32,
+    /// The run's id.
+    pub run: RunId,
+    /// The worker that has it.
+    pub worker: WorkerId,
+    /// What it is for.
+    pub kind: Kind,
+    /// The repository.
+    pub repo: RepoSlug,
+    /// The issue, if it has one.
+    pub issue: Option<IssueNumber>,
+    /// The issue's title, for people; hostile text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The beginning of the prompt that a person gave, if one did. The whole is in `request.txt`.
+    pub prompt: Option<String>,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The executor's name.
+    pub executor: String,
+    /// The branch that is to be published.
+    pub branch: Option<BranchName>,
+    /// The branch that it starts from: the remote's default branch.
+    pub base: Option<BranchName>,
+    /// The commit that it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_sha: Option<String>,
+    /// 1 for the first time that this run is started, 2 after it was taken up again, ….
+    pub attempt: u32,
+    /// Where it is.
+    pub phase: Phase,
+    /// When it came there.
+    pub phase_at: Timestamp,
+    /// When it was claimed.
+    pub started_at: Timestamp,
+    /// The supervisor.
+    pub pid: Option<u32>,
+    /// The supervisor's start time in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub pid_start: Option<u64>,
+    /// The boot during which the PID means something.
+    pub boot_id: Option<String>,
+    /// The agent's conversation.
+    pub session_id: Option<String>,
+    /// The limits that apply.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The wall around the agent.
+    #[serde(default)]
+    pub sandbox: JailMode,
+    /// What the agent's process said, after `running`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentReport>,
+    /// What was found in the clone, after `verifying`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+    /// How it ended, decided at the end of `verifying`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// The pull request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pr: Option<PullRef>,
+    /// Whether `worker:NN` and `blocked` were really put on the issue at the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub labels_left: bool,
+    /// What of the ending could not be brought to GitHub, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsaid: Vec<String>,
+    /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// `octo/app#22`, or `octo/app` for a run without an issue.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self.issue {
+            Some(issue) => format!("{}#{issue}", self.repo),
+            None => self.repo.to_string(),
+        }
+    }
+
+    /// The outcome, once there is one.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.ended.as_ref().map(|e| e.outcome)
+    }
+
+    /// The stem of the file names in the archive: `<owner>-<repo>-<issue|prompt>-<run>`.
+    #[must_use]
+    pub fn archive_stem(&self) -> String {
+        let subject = self.issue.map_or_else(|| "prompt".to_owned(), |n| n.to_string());
+        format!("{}-{}-{subject}-{}", self.repo.owner(), self.repo.name(), self.run)
+    }
+
+    /// Whole minutes from claim to end, rounded up, once it is over.
+    #[must_use]
+    pub fn minutes(&self) -> Option<i64> {
+        let secs = self.ended_at?.as_second() - self.started_at.as_second();
+        Some((secs.max(0) + 59) / 60)
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|o| o.as_str() == s).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(|o| o.as_str()).collect();
+            format!("{s:?} is not an outcome; the outcomes are {}", all.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcome_words_are_the_same_in_files_and_on_the_terminal() {
+        for outcome in Outcome::ALL {
+            let json = serde_json::to_string(&outcome).unwrap();
+            assert_eq!(json, format!("\"{outcome}\""));
+            assert_eq!(outcome.as_str().parse::<Outcome>().unwrap(), outcome);
+        }
+    }
+}
