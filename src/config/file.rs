@@ -1,0 +1,196 @@
+//! The configuration file, as written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Error;
+use crate::domain::{JailMode, RepoPattern};
+
+/// Who may start work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// The author has write permission, or somebody with write permission put the approval label on.
+    #[default]
+    Write,
+    /// Anybody who can open an issue: their text drives an agent on this machine.
+    Anyone,
+}
+
+/// A length of time as people write it: `90s`, `20m`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        text.parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|span| Duration::try_from(span).ok())
+            .map(Self)
+            .ok_or_else(|| {
+                serde::de::Error::custom(format!(
+                    "{text:?} is not a length of time; write it like \"90s\", \"20m\" or \"2h\""
+                ))
+            })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) root: Option<PathBuf>,
+    pub(super) repos: Option<Vec<RepoPattern>>,
+    pub(super) model: Option<String>,
+    pub(super) executor: Option<String>,
+    pub(super) github: GithubSection,
+    pub(super) assign: AssignSection,
+    pub(super) limits: LimitsSection,
+    pub(super) credentials: CredentialsSection,
+    pub(super) sandbox: SandboxSection,
+    pub(super) git: GitSection,
+    pub(super) executors: BTreeMap<String, ExecutorSection>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GithubSection {
+    pub(super) api_url: Option<String>,
+    pub(super) server_url: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AssignSection {
+    pub(super) label: Option<String>,
+    pub(super) trust: Trust,
+    pub(super) approval_label: String,
+    pub(super) max_per_repo: u32,
+    pub(super) reserve: usize,
+}
+
+impl Default for AssignSection {
+    fn default() -> Self {
+        Self {
+            label: None,
+            trust: Trust::Write,
+            approval_label: "approved".into(),
+            max_per_repo: 2,
+            reserve: 0,
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LimitsSection {
+    pub(super) wall_clock: Option<Span>,
+    pub(super) silence: Option<Span>,
+    pub(super) grace: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CredentialsSection {
+    pub(super) copy: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SandboxSection {
+    pub(super) mode: JailMode,
+    pub(super) read_only: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GitSection {
+    pub(super) fetch_max_age: Option<Span>,
+}
+
+/// `[executors.NAME]`: how an agent is invoked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExecutorSection {
+    /// Program and arguments, with `{prompt_file}` and the other placeholders. Not for `claude`.
+    pub command: Vec<String>,
+    /// Where the agent's program is. Only for `claude`.
+    pub path: Option<PathBuf>,
+    /// More arguments. Only for `claude`.
+    pub args: Vec<String>,
+    /// More environment for the agent.
+    pub env: BTreeMap<String, String>,
+    /// Variables that are passed on from the environment of whoever dispatches.
+    pub pass_env: Vec<String>,
+}
+
+/// Reads the file. `Ok(None)`: there is none, and none was asked for by name.
+pub(super) fn read(path: &Path, named: bool) -> Result<Option<File>, Error> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+    };
+    parse(&text, path).map(Some)
+}
+
+fn parse(text: &str, path: &Path) -> Result<File, Error> {
+    toml::from_str(text).map_err(|e| {
+        let at = e.span().map_or(0, |s| s.start.min(text.len()));
+        let message = e.message().lines().collect::<Vec<_>>().join(" ");
+        Error::Content {
+            path: path.to_owned(),
+            line: text[..at].matches('\n').count() + 1,
+            meant: nearest(&message),
+            message,
+        }
+    })
+}
+
+/// The known key that is nearest to the unknown one, read off serde's message: "unknown field `x`,
+/// expected one of `a`, `b`".
+fn nearest(message: &str) -> Option<String> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    quoted
+        .map(|known| (strsim::damerau_levenshtein(wrong, known), known))
+        .filter(|(distance, _)| *distance <= wrong.len().max(3) / 2 + 1)
+        .min()
+        .map(|(_, known)| known.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(text: &str) -> Error {
+        parse(text, Path::new("c.toml")).unwrap_err()
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_right_one() {
+        let e = fails("root = '/x'\n[assign]\nmax_per_rep = 3\n");
+        assert!(e.to_string().starts_with("c.toml:3: unknown field `max_per_rep`"), "{e}");
+        assert_eq!(e.hint().as_deref(), Some("did you mean `max_per_repo`?"));
+        assert_eq!(fails("zzzzzzzz = 1").hint(), None);
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        assert!(fails("repos = ['a']").to_string().contains("\"a\" is not a repository"));
+        assert!(fails("[limits]\nsilence = 'soon'").to_string().contains("\"soon\""));
+        assert!(fails("[sandbox]\nmode = 'off'").to_string().contains("unknown variant"));
+        assert!(fails("root = ").to_string().starts_with("c.toml:1:"));
+    }
+
+    #[test]
+    fn lengths_of_time_are_as_people_write_them() {
+        let file = parse("[limits]\nwall_clock = '1h 30m'\ngrace = '5s'", Path::new("c")).unwrap();
+        assert_eq!(file.limits.wall_clock, Some(Span(Duration::from_secs(5400))));
+        assert_eq!(file.limits.grace, Some(Span(Duration::from_secs(5))));
+    }
+}

@@ -1,0 +1,310 @@
+//! Everything resolved: what the rest of the program is given.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::file::{self, ExecutorSection, File, Span};
+use super::{Env, Error, Trust, env};
+use crate::domain::{JailMode, Limits, RepoPattern};
+
+/// What the command line may override.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--root`
+    pub root: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--api-url`
+    pub api_url: Option<String>,
+}
+
+/// The resolved settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where workers and records live; absolute.
+    pub root: PathBuf,
+    /// The user's home directory.
+    pub user_home: PathBuf,
+    /// The directory of the configuration, with `templates/` in it.
+    pub config_dir: PathBuf,
+    /// The configuration file that was read, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// The repositories to take issues from; `None`: those owned by the token's user.
+    pub repos: Option<Vec<RepoPattern>>,
+    /// The model, unless the task names one.
+    pub model: String,
+    /// The executor, unless the task names one.
+    pub executor: String,
+    /// Base of GitHub's REST API, without a slash at its end.
+    pub api_url: String,
+    /// Base of clone URLs, without a slash at its end.
+    pub server_url: String,
+    /// Where the token is if the environment has none.
+    pub token_file: Option<PathBuf>,
+    /// Only issues with this label are taken.
+    pub only_label: Option<String>,
+    /// Who may start work.
+    pub trust: Trust,
+    /// The label by which somebody with write permission lets a stranger's issue in.
+    pub approval_label: String,
+    /// How many runs of one repository may be under way at once.
+    pub max_per_repo: u32,
+    /// How many idle workers `assign` leaves alone.
+    pub reserve: usize,
+    /// Limits of a run.
+    pub limits: Limits,
+    /// What is copied into homes, as written; `None`: everything.
+    pub credentials: Option<Vec<String>>,
+    /// The wall around agents.
+    pub sandbox: JailMode,
+    /// More paths that agents may read.
+    pub read_only: Vec<PathBuf>,
+    /// How old a mirror may be before it is fetched again.
+    pub fetch_max_age: Duration,
+    /// `[executors.NAME]`.
+    pub executors: BTreeMap<String, ExecutorSection>,
+}
+
+impl Settings {
+    /// Resolves flags, environment and file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds something wrong, or there is no home directory.
+    pub fn load(flags: &Flags, env: &Env) -> Result<Self, Error> {
+        let user_home = env
+            .path("HOME")
+            .or_else(|| directories::BaseDirs::new().map(|d| d.home_dir().to_owned()))
+            .filter(|home| home.is_absolute())
+            .ok_or(Error::NoHome)?;
+        // `directories` reads the process's environment; the same rule, on the snapshot.
+        let config_dir = env
+            .path("XDG_CONFIG_HOME")
+            .filter(|dir| dir.is_absolute())
+            .unwrap_or_else(|| user_home.join(".config"))
+            .join("claude-workers");
+        let named = flags.config.clone().or_else(|| env.path(env::CONFIG));
+        let path = named.clone().unwrap_or_else(|| config_dir.join("config.toml"));
+        let file = file::read(&path, named.is_some())?;
+        let config_file = file.is_some().then_some(path);
+        Self::resolve(file.unwrap_or_default(), flags, env, user_home, config_dir, config_file)
+    }
+
+    fn resolve(
+        file: File,
+        flags: &Flags,
+        env: &Env,
+        user_home: PathBuf,
+        config_dir: PathBuf,
+        config_file: Option<PathBuf>,
+    ) -> Result<Self, Error> {
+        let tilde = |path: PathBuf| match path.strip_prefix("~") {
+            Ok(rest) => user_home.join(rest),
+            Err(_) => path,
+        };
+        let root = flags
+            .root
+            .clone()
+            .or_else(|| env.path(env::ROOT))
+            .or_else(|| file.root.map(tilde))
+            .unwrap_or_else(|| user_home.join("workers"));
+        let root = std::path::absolute(&root).map_err(|e| Error::Value {
+            place: format!("root {}", root.display()),
+            message: e.to_string(),
+        })?;
+        let setting = |flag: Option<&String>, var: &str, file: Option<String>, default: &str| {
+            flag.cloned()
+                .or_else(|| env.get(var).map(str::to_owned))
+                .or(file)
+                .unwrap_or_else(|| default.to_owned())
+        };
+        let api_url =
+            setting(flags.api_url.as_ref(), env::API_URL, file.github.api_url, API_URL_DEFAULT);
+        let server_url =
+            setting(None, env::SERVER_URL, file.github.server_url, "https://github.com");
+        let defaults = Limits::default();
+        let secs = |span: Option<Span>, default| span.map_or(default, |s| s.0.as_secs());
+        let limits = Limits {
+            wall_clock_secs: secs(file.limits.wall_clock, defaults.wall_clock_secs),
+            silence_secs: secs(file.limits.silence, defaults.silence_secs),
+            grace_secs: secs(file.limits.grace, defaults.grace_secs),
+        };
+        if limits.wall_clock_secs == 0 || limits.silence_secs == 0 {
+            return Err(Error::Value {
+                place: "[limits]".into(),
+                message: "`wall_clock` and `silence` must be at least 1s".into(),
+            });
+        }
+        for (name, section) in &file.executors {
+            check_executor(name, section)?;
+        }
+        Ok(Self {
+            root,
+            config_dir,
+            config_file,
+            repos: file.repos,
+            model: file.model.unwrap_or_else(|| "sonnet".into()),
+            executor: file.executor.unwrap_or_else(|| CLAUDE.into()),
+            api_url: base_url("the API URL", &api_url)?,
+            server_url: base_url("the server URL", &server_url)?,
+            token_file: file.github.token_file.map(tilde),
+            only_label: file.assign.label,
+            trust: file.assign.trust,
+            approval_label: file.assign.approval_label,
+            max_per_repo: file.assign.max_per_repo,
+            reserve: file.assign.reserve,
+            limits,
+            credentials: file.credentials.copy,
+            sandbox: file.sandbox.mode,
+            read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
+            executors: file
+                .executors
+                .into_iter()
+                .map(|(name, mut section)| {
+                    section.path = section.path.map(tilde);
+                    (name, section)
+                })
+                .collect(),
+            user_home,
+        })
+    }
+
+    /// GitHub's token: `GH_TOKEN`, `GITHUB_TOKEN`, or the token file. `None`: there is none.
+    ///
+    /// # Errors
+    /// When the token file is configured and cannot be read, or others may read it.
+    pub fn token(&self, env: &Env) -> Result<Option<SecretString>, Error> {
+        let from_env = env.get(env::GH_TOKEN).or_else(|| env.get(env::GITHUB_TOKEN));
+        if let Some(token) = from_env {
+            return Ok(Some(SecretString::from(token.trim().to_owned())));
+        }
+        let Some(path) = &self.token_file else { return Ok(None) };
+        read_token(path).map(Some)
+    }
+
+    /// Where gh keeps its configuration.
+    #[must_use]
+    pub fn gh_config_dir(&self, env: &Env) -> PathBuf {
+        env.path(env::GH_CONFIG_DIR)
+            .unwrap_or_else(|| self.config_dir.parent().unwrap_or(&self.user_home).join("gh"))
+    }
+
+    /// The URL that a repository is cloned from and pushed to. It never holds a token.
+    #[must_use]
+    pub fn clone_url(&self, repo: &crate::domain::RepoSlug) -> String {
+        format!("{}/{repo}.git", self.server_url)
+    }
+}
+
+/// The name of the built-in executor for Claude Code.
+const CLAUDE: &str = "claude";
+
+const API_URL_DEFAULT: &str = "https://api.github.com";
+
+fn base_url(what: &str, url: &str) -> Result<String, Error> {
+    let wrong = |message: &str| {
+        Err(Error::Value { place: format!("{what} {url:?}"), message: message.to_owned() })
+    };
+    let parsed: http::Uri = match url.parse() {
+        Ok(uri) => uri,
+        Err(_) => return wrong("it is not a URL"),
+    };
+    if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() {
+        return wrong("it must start with http:// or https:// and name a host");
+    }
+    if parsed.authority().is_some_and(|a| a.as_str().contains('@')) {
+        return wrong("it must not hold a user name or a token");
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
+    let wrong = |message: &str| {
+        Err(Error::Value { place: format!("[executors.{name}]"), message: message.to_owned() })
+    };
+    if name == CLAUDE {
+        if !section.command.is_empty() {
+            return wrong(
+                "`command` is for executors of your own; `claude` takes `path` and `args`",
+            );
+        }
+    } else if section.command.is_empty() {
+        return wrong("`command` is missing: a program and its arguments, as a list");
+    } else if section.path.is_some() || !section.args.is_empty() {
+        return wrong("`path` and `args` are for `claude`; write them into `command`");
+    }
+    Ok(())
+}
+
+fn read_token(path: &Path) -> Result<SecretString, Error> {
+    let fail = |why: String| Error::TokenFile { path: path.to_owned(), why };
+    let meta = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?;
+    if meta.mode() & 0o077 != 0 {
+        return Err(fail(format!("its mode is {:03o}, others may read it", meta.mode() & 0o777)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(fail("it must hold the token and nothing else".into()));
+    }
+    Ok(SecretString::from(token.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn load(config: &str, vars: &[(&str, &str)]) -> Result<Settings, Error> {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".config/claude-workers");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("config.toml"), config).unwrap();
+        let mut all = vec![("HOME", home.path().to_str().unwrap())];
+        all.extend(vars);
+        Settings::load(&Flags::default(), &all.into_iter().collect())
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = "root = '~/w'\n[github]\napi_url = 'http://one/api/v3/'\n";
+        let settings = load(config, &[]).unwrap();
+        assert_eq!(settings.root, settings.user_home.join("w"));
+        assert_eq!(settings.api_url, "http://one/api/v3");
+        let settings =
+            load(config, &[("CLAUDE_WORKERS_ROOT", "/r"), ("GITHUB_API_URL", "http://two")]);
+        let settings = settings.unwrap();
+        assert_eq!((settings.root.to_str(), settings.api_url.as_str()), (Some("/r"), "http://two"));
+    }
+
+    #[test]
+    fn urls_with_a_token_or_another_scheme_are_refused() {
+        for bad in ["ftp://x", "x", "https://tok@github.com", "http://"] {
+            assert!(load("", &[("GITHUB_SERVER_URL", bad)]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_executor_of_ones_own_needs_a_command() {
+        assert!(load("[executors.mine]\n", &[]).is_err());
+        assert!(load("[executors.mine]\ncommand = ['x']\n", &[]).is_ok());
+        assert!(load("[executors.claude]\ncommand = ['x']\n", &[]).is_err());
+    }
+
+    #[test]
+    fn a_token_file_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "ghp_x\n").unwrap();
+        let mode = |m| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(m)).unwrap();
+        mode(0o644);
+        assert!(read_token(&path).unwrap_err().to_string().contains("644"));
+        mode(0o600);
+        assert_eq!(read_token(&path).unwrap().expose_secret(), "ghp_x");
+    }
+}
