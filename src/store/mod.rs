@@ -1,1 +1,87 @@
-//! Being written.
+//! State on disk: where it is, who may write it, and how.
+//!
+//! ```text
+//! <root>/01/                    the agent's $HOME; nothing in it is believed
+//! <root>/.pool/01/task.json     the current run; there ⇔ the worker is not idle
+//! <root>/.pool/01/lock          held by the supervisor for the whole run
+//! <root>/.pool/01/completed/    the archive
+//! <root>/.pool/mirrors/         bare repositories that clones borrow objects from
+//! <root>/.pool/github/          answers remembered, cooldown
+//! ```
+//!
+//! Promises: a file is either the old one or the new one, whole; what cannot be read is never
+//! overwritten and never means "idle"; a worker's record is written only with its [`WorkerLock`] in
+//! hand; a record of a newer format is not written to.
+
+mod atomic;
+mod history;
+mod layout;
+mod lock;
+mod record;
+mod tools;
+mod workers;
+
+pub use atomic::{make_private_dir, read_bounded, write_private};
+pub use history::{Skipped, completed, completed_of_issue};
+pub use layout::{RecordPaths, Root};
+pub use lock::{AssignLock, WorkerLock, is_locked};
+pub use record::{archive, read_task, write_task};
+pub use tools::Tools;
+pub use workers::{State, Worker, list, worker};
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with state on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation on a file failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A state file is there and cannot be understood.
+    #[error("{} is broken: {why}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A newer program wrote the file.
+    #[error("{} has format version {found}; this program knows up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that we know.
+        known: u32,
+    },
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Broken { path, .. } => {
+                Some(format!("nothing was changed; look at {} and move it away", path.display()))
+            }
+            Self::Newer { .. } => Some("use the newer claude-workers that wrote it".into()),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+/// Turns an I/O error into one that says what was tried on which path.
+pub(crate) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> Error + use<'a> {
+    move |source| Error::Io { action, path: path.to_owned(), source }
+}

@@ -1,0 +1,65 @@
+//! Whole files or nothing, and readable by their owner only.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use super::{Error, io_error};
+
+/// Writes a file of mode 0600 so that a crash leaves the old one or the new one: a temporary file
+/// in the same directory, fsync, rename, fsync of the directory.
+///
+/// # Errors
+/// When any of these steps fails; the old file is untouched then.
+pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".write-")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(dir)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        sync_dir(dir)
+    };
+    write().map_err(io_error("write", path))
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a directory (and its missing parents) of mode 0700, whatever the umask takes away.
+///
+/// # Errors
+/// When it cannot be made, or something else is in its place.
+pub fn make_private_dir(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("make", path))
+}
+
+/// Reads a regular file of at most `max` bytes; links are not followed. `None`: it is not there.
+///
+/// # Errors
+/// When it cannot be read, is not a regular file, or is larger.
+pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("read", path)(e)),
+    };
+    let broken = |why: String| Error::Broken { path: path.to_owned(), why };
+    let meta = file.metadata().map_err(io_error("read", path))?;
+    if !meta.is_file() {
+        return Err(broken("it is not a regular file".into()));
+    }
+    let mut content = Vec::with_capacity(usize::try_from(meta.len().min(max)).unwrap_or(0));
+    file.take(max + 1).read_to_end(&mut content).map_err(io_error("read", path))?;
+    if content.len() as u64 > max {
+        return Err(broken(format!("it is larger than {max} bytes")));
+    }
+    Ok(Some(content))
+}

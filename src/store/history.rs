@@ -1,0 +1,102 @@
+//! The archive, read.
+
+use std::path::{Path, PathBuf};
+
+use super::record::read_run;
+use super::{Error, Root, workers};
+use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
+
+/// An archived record that could not be read.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
+/// returned beside them.
+///
+/// # Errors
+/// When the root cannot be listed.
+pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+    collect(root, only, |_| true)
+}
+
+/// The finished runs of one issue on this machine, oldest first.
+///
+/// # Errors
+/// When the root cannot be listed.
+pub fn completed_of_issue(
+    root: &Root,
+    repo: &RepoSlug,
+    issue: IssueNumber,
+) -> Result<Vec<Run>, Error> {
+    let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
+    let (mut runs, _) = collect(root, None, |name| name.starts_with(&prefix))?;
+    // `a-b/c` and `a/b-c` share a prefix.
+    runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
+    Ok(runs)
+}
+
+fn collect(
+    root: &Root,
+    only: Option<&WorkerId>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+    let (mut runs, mut skipped) = (Vec::new(), Vec::new());
+    for id in workers::recorded(root)? {
+        if only.is_some_and(|only| *only != id) {
+            continue;
+        }
+        for path in records_in(&root.record(&id).completed(), &wanted) {
+            match read_run(&path) {
+                Ok(Some(run)) => runs.push(run),
+                Ok(None) => {}
+                Err(e) => skipped.push(Skipped { path, why: e.to_string() }),
+            }
+        }
+    }
+    runs.sort_by(|a, b| a.run.cmp(&b.run));
+    Ok((runs, skipped))
+}
+
+fn records_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|e| e.file_name().to_str().is_some_and(|n| n.ends_with(".json") && wanted(n)))
+        .map(|e| e.path())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::run;
+    use super::super::{WorkerLock, archive, make_private_dir};
+    use super::*;
+
+    #[test]
+    fn runs_come_oldest_first_and_broken_records_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path().to_owned());
+        for (worker, id) in [("02", "20261121T071500-0002"), ("01", "20261121T071600-0001")] {
+            let worker_id: WorkerId = worker.parse().unwrap();
+            make_private_dir(root.record(&worker_id).dir()).unwrap();
+            let lock = WorkerLock::try_take(&root, &worker_id).unwrap().unwrap();
+            archive(&root, &lock, &run(worker, Some(22), id)).unwrap();
+        }
+        let completed_dir = root.record(&"01".parse().unwrap()).completed();
+        std::fs::write(completed_dir.join("octo-app-22-x.json"), "{").unwrap();
+        let (runs, skipped) = completed(&root, None).unwrap();
+        let ids: Vec<_> = runs.iter().map(|r| r.run.as_str()).collect();
+        assert_eq!(ids, ["20261121T071500-0002", "20261121T071600-0001"]);
+        assert_eq!(skipped.len(), 1);
+        let repo = "octo/app".parse().unwrap();
+        let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap()).unwrap().len();
+        assert_eq!((of(22), of(2)), (2, 0));
+        let only = "01".parse().unwrap();
+        assert_eq!(completed(&root, Some(&only)).unwrap().0.len(), 1);
+    }
+}

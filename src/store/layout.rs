@@ -1,0 +1,160 @@
+//! The names of everything under the root.
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::{RepoSlug, WorkerId};
+
+/// The directory that all state hangs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// The root at an absolute path. Nothing is made.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The root's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The record of all workers, never visible in a jail.
+    #[must_use]
+    pub fn pool(&self) -> PathBuf {
+        self.0.join(".pool")
+    }
+
+    /// A worker's `$HOME`.
+    #[must_use]
+    pub fn home(&self, worker: &WorkerId) -> PathBuf {
+        self.0.join(worker.as_str())
+    }
+
+    /// A worker's record.
+    #[must_use]
+    pub fn record(&self, worker: &WorkerId) -> RecordPaths {
+        RecordPaths(self.pool().join(worker.as_str()))
+    }
+
+    /// Held by the one `assign` that is under way.
+    #[must_use]
+    pub fn assign_lock(&self) -> PathBuf {
+        self.pool().join("assign.lock")
+    }
+
+    /// Where executables were found.
+    #[must_use]
+    pub fn tools(&self) -> PathBuf {
+        self.pool().join("tools.json")
+    }
+
+    /// What is remembered of GitHub.
+    #[must_use]
+    pub fn github(&self) -> PathBuf {
+        self.pool().join("github")
+    }
+
+    /// The mirror of a repository; `server` is the base of its clone URL.
+    #[must_use]
+    pub fn mirror(&self, server: &str, repo: &RepoSlug) -> PathBuf {
+        let host = server.split_once("://").map_or(server, |(_, rest)| rest);
+        let safe = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
+        let host: String = host.chars().map(safe).collect();
+        let host = if host.starts_with('.') { format!("_{host}") } else { host };
+        let name = format!("{}.git", repo.name());
+        self.pool().join("mirrors").join(host.to_ascii_lowercase()).join(repo.owner()).join(name)
+    }
+
+    /// A worker's clone of a repository.
+    #[must_use]
+    pub fn clone_of(&self, worker: &WorkerId, repo: &RepoSlug) -> PathBuf {
+        self.home(worker).join("github").join(repo.owner()).join(repo.name())
+    }
+}
+
+/// The files of one worker's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPaths(PathBuf);
+
+impl RecordPaths {
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// The current run.
+    #[must_use]
+    pub fn task(&self) -> PathBuf {
+        self.0.join("task.json")
+    }
+
+    /// The lock whose holder owns the worker.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// What a person asked for in their own words.
+    #[must_use]
+    pub fn request(&self) -> PathBuf {
+        self.0.join("request.txt")
+    }
+
+    /// What the agent is asked.
+    #[must_use]
+    pub fn prompt(&self) -> PathBuf {
+        self.0.join("prompt.txt")
+    }
+
+    /// The agent's raw output.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.0.join("worker.log")
+    }
+
+    /// What the supervisor has to say of itself.
+    #[must_use]
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.0.join("supervisor.log")
+    }
+
+    /// The archive.
+    #[must_use]
+    pub fn completed(&self) -> PathBuf {
+        self.0.join("completed")
+    }
+
+    /// Scratch space of the current run: bundle and bare repository for publishing.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.0.join("scratch")
+    }
+
+    /// Values for the agent's environment, copied when the home was made.
+    #[must_use]
+    pub fn values(&self) -> PathBuf {
+        self.0.join("values.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_stays_inside_the_pool_whatever_the_server_is_called() {
+        let root = Root::new("/r".into());
+        let repo = "o/n".parse().unwrap();
+        let at = |server| root.mirror(server, &repo).display().to_string();
+        assert_eq!(at("https://GitHub.com"), "/r/.pool/mirrors/github.com/o/n.git");
+        assert_eq!(
+            at("http://127.0.0.1:99/a/../.."),
+            "/r/.pool/mirrors/127.0.0.1_99_a_.._../o/n.git"
+        );
+        assert_eq!(at("http://.."), "/r/.pool/mirrors/_../o/n.git");
+    }
+}

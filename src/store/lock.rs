@@ -1,0 +1,190 @@
+//! Locks as permission.
+//!
+//! A worker's lock is an *open file description* lock (`F_OFD_SETLK`): it belongs to the open file,
+//! not to the process. So the dispatcher hands it to the supervisor as an open descriptor with no
+//! gap, the kernel frees it when the last holder dies however it dies, and anybody can ask whether
+//! it is held ([`is_locked`]) without taking it for a moment and getting in the way.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use super::{Error, Root, io_error, make_private_dir};
+use crate::domain::WorkerId;
+
+fn open(path: &Path) -> Result<File, Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(io_error("open", path))
+}
+
+/// The whole file, exclusively.
+fn whole() -> libc::flock {
+    #[expect(clippy::cast_possible_truncation, reason = "the constants are 0 and 1")]
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+    let file = open(path)?;
+    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+        Ok(_) => Ok(Some(file)),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        Err(e) => Err(io_error("lock", path)(e.into())),
+    }
+}
+
+/// Whether somebody holds the lock. Takes nothing.
+///
+/// # Errors
+/// When the file is there and cannot be opened or asked.
+pub fn is_locked(path: &Path) -> Result<bool, Error> {
+    let file =
+        match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(io_error("open", path)(e)),
+        };
+    let mut probe = whole();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe))
+        .map_err(|e| io_error("ask for the lock", path)(e.into()))?;
+    Ok(i32::from(probe.l_type) != libc::F_UNLCK)
+}
+
+/// The permission to write a worker's record. Dropping the last copy frees the worker.
+#[derive(Debug)]
+pub struct WorkerLock {
+    worker: WorkerId,
+    file: File,
+}
+
+impl WorkerLock {
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn try_take(root: &Root, worker: &WorkerId) -> Result<Option<Self>, Error> {
+        let file = try_lock(&root.record(worker).lock())?;
+        Ok(file.map(|file| Self { worker: worker.clone(), file }))
+    }
+
+    /// Takes over the lock that came in as an open descriptor (standard input of a supervisor).
+    ///
+    /// # Errors
+    /// When the descriptor is not this worker's lock file, or the lock is not held through it.
+    pub fn inherit(root: &Root, worker: &WorkerId, fd: impl AsFd) -> Result<Self, Error> {
+        let path = root.record(worker).lock();
+        // The duplicate is close-on-exec: nothing that the supervisor starts may keep it.
+        let file =
+            File::from(fd.as_fd().try_clone_to_owned().map_err(io_error("take over", &path))?);
+        let broken = |why: &str| Error::Broken { path: path.clone(), why: why.to_owned() };
+        let (ours, theirs) = (file.metadata(), std::fs::metadata(&path));
+        let same = match (&ours, &theirs) {
+            (Ok(a), Ok(b)) => {
+                use std::os::unix::fs::MetadataExt;
+                (a.dev(), a.ino()) == (b.dev(), b.ino())
+            }
+            _ => false,
+        };
+        if !same {
+            return Err(broken("the descriptor handed over is not this worker's lock"));
+        }
+        // Locking again through the same description succeeds at once when it holds the lock.
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+            Ok(_) => Ok(Self { worker: worker.clone(), file }),
+            Err(_) => Err(broken("another process holds the lock")),
+        }
+    }
+
+    /// Whose lock this is.
+    #[must_use]
+    pub fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    /// A second handle on the same lock, to be handed to a supervisor.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn hand_over(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+/// Held by the one `assign` that is under way.
+#[derive(Debug)]
+pub struct AssignLock(#[expect(dead_code, reason = "holding the file is the point")] File);
+
+impl AssignLock {
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn try_take(root: &Root) -> Result<Option<Self>, Error> {
+        make_private_dir(&root.pool())?;
+        Ok(try_lock(&root.assign_lock())?.map(Self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root, WorkerId) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path().to_owned());
+        let worker: WorkerId = "01".parse().unwrap();
+        make_private_dir(root.record(&worker).dir()).unwrap();
+        (dir, root, worker)
+    }
+
+    #[test]
+    fn a_lock_is_taken_once_and_asking_does_not_take_it() {
+        let (_dir, root, worker) = root();
+        let path = root.record(&worker).lock();
+        assert!(!is_locked(&path).unwrap());
+        let lock = WorkerLock::try_take(&root, &worker).unwrap().unwrap();
+        assert!(is_locked(&path).unwrap());
+        assert!(WorkerLock::try_take(&root, &worker).unwrap().is_none());
+        drop(lock);
+        assert!(!is_locked(&path).unwrap());
+    }
+
+    #[test]
+    fn a_handed_over_lock_outlives_the_first_holder() {
+        let (_dir, root, worker) = root();
+        let lock = WorkerLock::try_take(&root, &worker).unwrap().unwrap();
+        let handed = lock.hand_over().unwrap();
+        let inherited = WorkerLock::inherit(&root, &worker, &handed).unwrap();
+        drop((lock, handed));
+        assert!(is_locked(&root.record(&worker).lock()).unwrap());
+        drop(inherited);
+        assert!(!is_locked(&root.record(&worker).lock()).unwrap());
+    }
+
+    #[test]
+    fn another_file_is_not_accepted_as_the_lock() {
+        let (dir, root, worker) = root();
+        let _lock = WorkerLock::try_take(&root, &worker).unwrap().unwrap();
+        let other = File::create(dir.path().join("x")).unwrap();
+        assert!(WorkerLock::inherit(&root, &worker, &other).is_err());
+        let unlocked = File::open(root.record(&worker).lock()).unwrap();
+        assert!(WorkerLock::inherit(&root, &worker, &unlocked).is_err());
+    }
+}

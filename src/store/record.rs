@@ -1,0 +1,151 @@
+//! The current run (`task.json`) and its way into the archive.
+
+use std::path::Path;
+
+use super::atomic::sync_dir;
+use super::{Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, write_private};
+use crate::domain::{CURRENT_VERSION, Run, WorkerId};
+
+/// No honest record comes near this size.
+const MAX_RECORD: u64 = 1 << 20;
+
+/// Reads and checks a record. `None`: there is none.
+pub(super) fn read_run(path: &Path) -> Result<Option<Run>, Error> {
+    let Some(bytes) = read_bounded(path, MAX_RECORD)? else { return Ok(None) };
+    // The usual case first, in one pass; only what fails is looked at more closely.
+    if let Ok(run) = serde_json::from_slice::<Run>(&bytes)
+        && run.version == CURRENT_VERSION
+    {
+        return Ok(Some(run));
+    }
+    let broken = |why: String| Error::Broken { path: path.to_owned(), why };
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| broken(format!("it is not JSON: {e}")))?;
+    match value.get("version").and_then(serde_json::Value::as_u64) {
+        Some(found) if found > u64::from(CURRENT_VERSION) => {
+            Err(Error::Newer { path: path.to_owned(), found, known: CURRENT_VERSION })
+        }
+        _ => Err(broken(match serde_json::from_value::<Run>(value) {
+            Err(e) => e.to_string(),
+            Ok(run) => format!("format version {} never was", run.version),
+        })),
+    }
+}
+
+/// A worker's current run. `None`: it is idle.
+///
+/// # Errors
+/// When there is a record that cannot be read: the worker is broken then, not idle.
+pub fn read_task(root: &Root, worker: &WorkerId) -> Result<Option<Run>, Error> {
+    read_run(&root.record(worker).task())
+}
+
+/// Writes the current run.
+///
+/// # Errors
+/// When it cannot be written; the old record is untouched then.
+pub fn write_task(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
+    write_private(&root.record(lock.worker()).task(), &to_json(run)?)
+}
+
+fn to_json(run: &Run) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec_pretty(run)
+        .map_err(|e| Error::Broken { path: "task.json".into(), why: e.to_string() })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Moves the finished run into the archive and frees the worker.
+///
+/// The order makes a crash harmless: first the archived record, then the log beside it, last the
+/// removal of `task.json`. Doing it again after a crash writes the same names.
+///
+/// # Errors
+/// When a step fails; `task.json` is then still there.
+pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
+    let paths = root.record(lock.worker());
+    let completed = paths.completed();
+    make_private_dir(&completed)?;
+    let stem = run.archive_stem();
+    write_private(&completed.join(format!("{stem}.json")), &to_json(run)?)?;
+    for (from, suffix) in [(paths.log(), "log"), (paths.supervisor_log(), "supervisor.log")] {
+        let to = completed.join(format!("{stem}.{suffix}"));
+        match std::fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("archive", &from)(e)),
+        }
+    }
+    let scratch = paths.scratch();
+    match std::fs::remove_dir_all(&scratch) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io_error("remove", &scratch)(e)),
+    }
+    for path in [paths.request(), paths.prompt(), paths.task()] {
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("remove", &path)(e)),
+        }
+    }
+    sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn run(worker: &str, issue: Option<u64>, id: &str) -> Run {
+        let issue = issue.map_or("null".to_owned(), |n| n.to_string());
+        let json = format!(
+            r#"{{"version":1,"run":"{id}","worker":"{worker}","kind":"implement","repo":"Octo/App",
+            "issue":{issue},"prompt":null,"model":"sonnet","executor":"claude","branch":"issue-22",
+            "base":"main","attempt":1,"phase":"running","phaseAt":"2026-11-21T07:15:00Z",
+            "startedAt":"2026-11-21T07:15:00Z","pid":1,"pidStart":2,"bootId":"b","sessionId":null}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn worker() -> (tempfile::TempDir, Root, WorkerLock) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path().to_owned());
+        let id = "01".parse().unwrap();
+        make_private_dir(root.record(&id).dir()).unwrap();
+        let lock = WorkerLock::try_take(&root, &id).unwrap().unwrap();
+        (dir, root, lock)
+    }
+
+    #[test]
+    fn a_record_survives_a_round_trip_and_its_archive() {
+        let (_dir, root, lock) = worker();
+        let run = run("01", Some(22), "20261121T071500-7f3a");
+        write_task(&root, &lock, &run).unwrap();
+        assert_eq!(read_task(&root, lock.worker()).unwrap().unwrap(), run);
+        let paths = root.record(lock.worker());
+        std::fs::write(paths.log(), "x").unwrap();
+        archive(&root, &lock, &run).unwrap();
+        archive(&root, &lock, &run).unwrap();
+        assert!(read_task(&root, lock.worker()).unwrap().is_none());
+        let names = ["json", "log"].map(|s| format!("octo-app-22-20261121T071500-7f3a.{s}"));
+        assert!(names.iter().all(|n| paths.completed().join(n).exists()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_broken_and_newer_is_named() {
+        let (_dir, root, lock) = worker();
+        let path = root.record(lock.worker()).task();
+        for bad in ["", "{", "null", "{\"version\":1}", "\u{0}\u{1}", "{\"version\":0}"] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(matches!(read_task(&root, lock.worker()), Err(Error::Broken { .. })), "{bad}");
+        }
+        std::fs::write(&path, "{\"version\":7}").unwrap();
+        assert!(matches!(read_task(&root, lock.worker()), Err(Error::Newer { found: 7, .. })));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        assert!(read_task(&root, lock.worker()).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, vec![b' '; (MAX_RECORD + 1) as usize]).unwrap();
+        assert!(matches!(read_task(&root, lock.worker()), Err(Error::Broken { .. })));
+    }
+}
