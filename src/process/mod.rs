@@ -1,1 +1,14 @@
-//! Being written.
+//! Child processes: started in one place, watched, and ended whole.
+//!
+//! Nothing here needs an async runtime: a supervisor waits in `poll(2)` and costs nothing while its
+//! agent is silent.
+
+mod command;
+mod identity;
+mod tree;
+mod watch;
+
+pub use command::{Captured, command, run_bounded};
+pub use identity::{Identity, identity_of_self, start_time};
+pub use tree::{become_subreaper, children_of, kill_descendants};
+pub use watch::{End, Lines, Watched, watch};

@@ -1,0 +1,322 @@
+//! Waiting for an agent: its output line by line, its limits, its end.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::tree::children_of;
+use crate::domain::Limits;
+
+/// Cuts a stream of bytes into lines, without ever holding more than `max` bytes: a longer line
+/// comes in pieces.
+#[derive(Debug)]
+pub struct Lines {
+    pending: Vec<u8>,
+    max: usize,
+    inside_long: bool,
+}
+
+impl Lines {
+    /// Pieces are at most `max` bytes.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { pending: Vec::new(), max, inside_long: false }
+    }
+
+    /// Takes bytes in and gives whole lines out, each with its newline. The second argument says
+    /// whether the line is whole (not a piece of a longer one).
+    pub fn push(&mut self, mut bytes: &[u8], mut out: impl FnMut(&[u8], bool)) {
+        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+            let (line, rest) = bytes.split_at(end + 1);
+            self.pending.extend_from_slice(line);
+            out(&self.pending, !std::mem::take(&mut self.inside_long));
+            self.pending.clear();
+            bytes = rest;
+        }
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= self.max {
+            out(&self.pending, false);
+            self.inside_long = true;
+            self.pending.clear();
+        }
+        // A rare long line must not keep its memory for hours.
+        if self.pending.is_empty() && self.pending.capacity() > 64 << 10 {
+            self.pending = Vec::new();
+        }
+    }
+
+    /// What is left at the end of the stream.
+    pub fn finish(&mut self, mut out: impl FnMut(&[u8], bool)) {
+        if !self.pending.is_empty() {
+            self.pending.push(b'\n');
+            out(&self.pending, !self.inside_long);
+            self.pending.clear();
+        }
+    }
+}
+
+/// Why the watch ended the agent, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It ended by itself.
+    Itself,
+    /// It took longer than the wall-clock limit.
+    WallClock,
+    /// It said nothing for longer than the limit of silence.
+    Silence,
+    /// It had said its final word and did not go.
+    HungAfterResult,
+    /// We were asked to stop (TERM, INT or HUP).
+    Stopped,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Watched {
+    /// How the process ended.
+    pub status: ExitStatus,
+    /// Who ended it.
+    pub end: End,
+    /// How long it lived.
+    pub took: Duration,
+}
+
+/// The longest piece of a line that is held in memory.
+const LINE_MAX: usize = 1 << 20;
+
+/// Watches a child (standard output and error piped) to its end.
+///
+/// `on_line(is_stderr, line, whole)` is given every line and says whether it was the agent's final
+/// word. `inner` says that the child is a jail: the polite signal goes to the process inside it
+/// (whose death ends the jail), because the jail itself would die at once of it.
+///
+/// Must be called from a process whose only thread this is: signals are blocked and read from a
+/// descriptor.
+///
+/// # Errors
+/// When the kernel refuses a descriptor or `poll` fails; the child is killed then.
+pub fn watch(
+    mut child: Child,
+    inner: bool,
+    limits: &Limits,
+    mut on_line: impl FnMut(bool, &[u8], bool) -> bool,
+) -> std::io::Result<Watched> {
+    let result = watch_inner(&mut child, inner, limits, &mut on_line);
+    if result.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    result
+}
+
+fn watch_inner(
+    child: &mut Child,
+    inner: bool,
+    limits: &Limits,
+    on_line: &mut dyn FnMut(bool, &[u8], bool) -> bool,
+) -> std::io::Result<Watched> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    let signal_fd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut stdout = child.stdout.take();
+    let mut stderr = child.stderr.take();
+    let mut lines = [Lines::new(LINE_MAX), Lines::new(LINE_MAX)];
+    let mut buffer = vec![0_u8; 16 << 10];
+
+    let started = Instant::now();
+    let mut last_word = started;
+    let mut final_word: Option<Instant> = None;
+    let mut end = End::Itself;
+    let mut kill_at: Option<Instant> = None;
+    let mut exited: Option<ExitStatus> = None;
+    loop {
+        // A child may be gone before its signal could be seen.
+        if exited.is_none() {
+            exited = child.try_wait()?;
+        }
+        if exited.is_some() && stdout.is_none() && stderr.is_none() {
+            break;
+        }
+        let now = Instant::now();
+        if exited.is_none() {
+            if let Some(at) = kill_at {
+                if now >= at {
+                    child.kill()?;
+                    kill_at = Some(now + limits.grace().max(Duration::from_secs(1)));
+                }
+            } else if let Some(why) = over_limit(limits, now, started, last_word, final_word) {
+                end = why;
+                ask_to_end(child.id(), inner);
+                kill_at = Some(now + limits.grace());
+            }
+        }
+        let wake = if exited.is_some() {
+            // Only what is still in the pipes is wanted; nobody is left to write for long.
+            now + limits.grace()
+        } else {
+            kill_at.unwrap_or_else(|| next_limit(limits, started, last_word, final_word))
+        };
+        let none = PollFlags::POLLIN;
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(signal_fd.as_fd(), none)];
+        let open: Vec<(bool, BorrowedFd<'_>)> = stdout
+            .iter()
+            .map(|p| (false, p.as_fd()))
+            .chain(stderr.iter().map(|p| (true, p.as_fd())))
+            .collect();
+        fds.extend(open.iter().map(|(_, fd)| PollFd::new(*fd, none)));
+        let ready = match poll(&mut fds, timeout(wake.saturating_duration_since(now))) {
+            Ok(n) => n,
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        if ready == 0 && exited.is_some() {
+            // A descendant keeps the pipe open; it is no part of the run any more.
+            break;
+        }
+        let readable: Vec<bool> = open
+            .iter()
+            .zip(&fds[1..])
+            .filter(|(_, fd)| fd.any().unwrap_or(false))
+            .map(|((is_err, _), _)| *is_err)
+            .collect();
+        drop(fds);
+        for is_err in readable {
+            let read = if is_err {
+                stderr.as_mut().map(|p| p.read(&mut buffer))
+            } else {
+                stdout.as_mut().map(|p| p.read(&mut buffer))
+            };
+            match read {
+                Some(Ok(n @ 1..)) => {
+                    last_word = Instant::now();
+                    lines[usize::from(is_err)].push(&buffer[..n], |line, whole| {
+                        if on_line(is_err, line, whole) {
+                            final_word = Some(last_word);
+                        }
+                    });
+                }
+                Some(Err(e)) if e.kind() == ErrorKind::Interrupted => {}
+                _ if is_err => stderr = None,
+                _ => stdout = None,
+            }
+        }
+        while let Some(info) = signal_fd.read_signal()? {
+            let stop = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+            let asked = stop.iter().any(|s| *s as u32 == info.ssi_signo);
+            if asked && kill_at.is_none() && exited.is_none() {
+                end = End::Stopped;
+                ask_to_end(child.id(), inner);
+                kill_at = Some(Instant::now() + limits.grace());
+            }
+        }
+    }
+    for (i, lines) in lines.iter_mut().enumerate() {
+        lines.finish(|line, whole| {
+            on_line(i == 1, line, whole);
+        });
+    }
+    let status = match exited {
+        Some(status) => status,
+        None => child.wait()?,
+    };
+    Ok(Watched { status, end, took: started.elapsed() })
+}
+
+/// How long an agent may linger after its final word.
+const LINGER: Duration = Duration::from_secs(30);
+
+fn over_limit(
+    limits: &Limits,
+    now: Instant,
+    started: Instant,
+    last_word: Instant,
+    final_word: Option<Instant>,
+) -> Option<End> {
+    if now >= started + limits.wall_clock() {
+        Some(End::WallClock)
+    } else if final_word.is_some_and(|at| now >= at + LINGER) {
+        Some(End::HungAfterResult)
+    } else if now >= last_word + limits.silence() {
+        Some(End::Silence)
+    } else {
+        None
+    }
+}
+
+fn next_limit(
+    limits: &Limits,
+    started: Instant,
+    last_word: Instant,
+    final_word: Option<Instant>,
+) -> Instant {
+    let next = (started + limits.wall_clock()).min(last_word + limits.silence());
+    final_word.map_or(next, |at| next.min(at + LINGER))
+}
+
+/// Milliseconds rounded up, so that a wake-up never comes just before its time.
+fn timeout(wait: Duration) -> PollTimeout {
+    let ms = wait.as_millis() + u128::from(wait.subsec_nanos() % 1_000_000 != 0);
+    PollTimeout::try_from(ms.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
+}
+
+/// The polite signal. In a jail it goes to the agent: the outer process's child is the jail's first
+/// process, and the agent is the child of that.
+fn ask_to_end(pid: u32, inner: bool) {
+    let agents: Vec<u32> = if inner {
+        children_of(pid).into_iter().flat_map(children_of).collect()
+    } else {
+        vec![pid]
+    };
+    for agent in agents {
+        if let Ok(raw) = i32::try_from(agent) {
+            let _ = kill(Pid::from_raw(raw), Signal::SIGTERM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn lines_lose_nothing_and_hold_little(chunks in prop::collection::vec("[ab\\n]{0,40}", 0..20)) {
+            let mut lines = Lines::new(16);
+            let (mut all, mut longest_whole) = (Vec::new(), 0);
+            let mut take = |line: &[u8], whole: bool| {
+                all.extend_from_slice(line);
+                if whole { longest_whole = longest_whole.max(line.len()); }
+            };
+            for chunk in &chunks { lines.push(chunk.as_bytes(), &mut take); }
+            lines.finish(&mut take);
+            let mut text: String = chunks.concat();
+            if !text.is_empty() && !text.ends_with('\n') && !all.is_empty() && all.len() > text.len() {
+                text.push('\n');
+            }
+            prop_assert_eq!(String::from_utf8(all).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_the_limit_comes_in_pieces_that_are_not_whole() {
+        let mut lines = Lines::new(4);
+        let mut got = Vec::new();
+        let mut push = |bytes: &[u8]| lines.push(bytes, |l, whole| got.push((l.to_vec(), whole)));
+        push(b"abcdef");
+        push(b"gh\nij\n");
+        assert_eq!(
+            got,
+            [(b"abcdef".to_vec(), false), (b"gh\n".to_vec(), false), (b"ij\n".to_vec(), true)]
+        );
+    }
+}
