@@ -1,0 +1,188 @@
+//! Claude Code, headless: `claude -p --output-format stream-json --verbose`, prompt on standard
+//! input.
+//!
+//! Success is exit code 0 *and* a final `result` event of subtype `success` *and* not `is_error`:
+//! an API error ends with subtype `success` and `is_error: true`, an interrupt with exit code 0 and
+//! another subtype, a killed one with no final event at all.
+
+use serde::Deserialize;
+
+use super::{Invocation, LastLines, Launch, Summary};
+use crate::config::ExecutorSection;
+use crate::domain::JailMode;
+
+/// The model's key (one of the three), and where the model is.
+pub(super) const WANTS: &[&str] = &[
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "CLAUDE_CODE_MAX_RETRIES",
+];
+
+/// The agent's own sandbox, strict and failing closed, for runs without our jail around it. Inside
+/// our jail it stays off: nested, it breaks `git add -A`.
+const OWN_SANDBOX: &str = r#"{"sandbox":{"enabled":true,"failIfUnavailable":true,"allowUnsandboxedCommands":false,"network":{"allowedDomains":[],"strictAllowlist":true},"filesystem":{"denyRead":["~/.ssh","~/.config/gh"],"allowWrite":[]}}}"#;
+
+pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocation {
+    let mut argv = vec![launch.program.display().to_string()];
+    for word in [
+        "-p",
+        "--output-format",
+        "stream-json",
+        "--verbose",
+        "--permission-mode",
+        "bypassPermissions",
+        // Hooks and MCP servers that the repository brings along stay off.
+        "--setting-sources",
+        "user",
+        "--strict-mcp-config",
+        "--session-id",
+    ] {
+        argv.push(word.to_owned());
+    }
+    argv.push(launch.session_id.clone());
+    if let Some(model) = &launch.model {
+        argv.extend(["--model".to_owned(), model.clone()]);
+    }
+    if launch.sandbox == JailMode::None {
+        argv.extend(["--settings".to_owned(), OWN_SANDBOX.to_owned()]);
+    }
+    argv.extend(section.args.iter().cloned());
+    let mut env: Vec<(String, String)> = vec![
+        ("DISABLE_AUTOUPDATER".into(), "1".into()),
+        ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".into(), "1".into()),
+        ("CLAUDE_CODE_ENABLE_TODO_TOOLS".into(), "1".into()),
+    ];
+    env.extend(section.env.clone());
+    Invocation { argv, env, prompt_on_stdin: true }
+}
+
+/// Reads the `stream-json` output.
+#[derive(Debug, Default)]
+pub struct Reader {
+    result: Option<ResultEvent>,
+    last_text: Option<String>,
+    errors: LastLines,
+}
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    r#type: String,
+    #[serde(default)]
+    message: Option<Message>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: serde_json::Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResultEvent {
+    #[serde(default)]
+    subtype: String,
+    #[serde(default)]
+    is_error: bool,
+    result: Option<String>,
+    num_turns: Option<u64>,
+    total_cost_usd: Option<f64>,
+    terminal_reason: Option<String>,
+}
+
+impl Reader {
+    pub(super) fn line(&mut self, line: &[u8]) -> bool {
+        let Ok(event) = serde_json::from_slice::<Event>(line) else {
+            // Not an event: a word of the runtime under it, perhaps of its end.
+            self.errors.push(line);
+            return false;
+        };
+        match event.r#type.as_str() {
+            "result" => {
+                if let Ok(result) = serde_json::from_slice(line) {
+                    self.result = Some(result);
+                    return true;
+                }
+            }
+            "assistant" => {
+                let content = event.message.map(|m| m.content).unwrap_or_default();
+                let texts = content.as_array().into_iter().flatten();
+                if let Some(text) = texts.filter_map(|part| part["text"].as_str()).next_back() {
+                    self.last_text = Some(text.to_owned());
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+
+    pub(super) fn error_line(&mut self, line: &[u8]) {
+        self.errors.push(line);
+    }
+
+    pub(super) fn summary(self, exit_code: Option<i32>) -> Summary {
+        let errors = self.errors.text();
+        let Some(result) = self.result else {
+            return Summary { last_words: errors.or(self.last_text), ..Summary::default() };
+        };
+        let success = exit_code == Some(0) && result.subtype == "success" && !result.is_error;
+        let last_words = match (&result.result, success) {
+            (Some(text), _) if !text.trim().is_empty() => Some(text.clone()),
+            (_, true) => self.last_text,
+            (_, false) => {
+                let why = result.terminal_reason.unwrap_or(result.subtype);
+                Some([Some(why), errors].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            }
+        };
+        Summary { success, last_words, cost_usd: result.total_cost_usd, turns: result.num_turns }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str], exit: Option<i32>) -> Summary {
+        let mut reader = Reader::default();
+        for line in lines {
+            reader.line(line.as_bytes());
+        }
+        reader.summary(exit)
+    }
+
+    #[test]
+    fn success_needs_exit_code_and_final_event() {
+        let done = r#"{"subtype":"success","is_error":false,"num_turns":3,"total_cost_usd":0.25,"result":"Done.","type":"result"}"#;
+        let ok = read(&[done], Some(0));
+        assert!(ok.success);
+        assert_eq!(
+            (ok.cost_usd, ok.turns, ok.last_words.as_deref()),
+            (Some(0.25), Some(3), Some("Done."))
+        );
+        assert!(!read(&[done], Some(1)).success);
+        assert!(!read(&[done], None).success);
+        assert!(!read(&[], Some(0)).success);
+    }
+
+    #[test]
+    fn an_api_error_that_calls_itself_success_is_none() {
+        let event = r#"{"type":"result","subtype":"success","is_error":true,"terminal_reason":"api_error","result":"API Error: 401"}"#;
+        let summary = read(&[event], Some(1));
+        assert!(!summary.success);
+        assert_eq!(summary.last_words.as_deref(), Some("API Error: 401"));
+        let interrupted =
+            r#"{"type":"result","subtype":"error_during_execution","is_error":false}"#;
+        let summary = read(&[interrupted], Some(0));
+        assert!(!summary.success);
+        assert_eq!(summary.last_words.as_deref(), Some("error_during_execution"));
+    }
+
+    #[test]
+    fn without_a_final_event_the_last_words_are_what_was_said_last() {
+        let text = r#"{"type":"assistant","message":{"content":[{"type":"tool_use"},{"type":"text","text":"I try."}]}}"#;
+        assert_eq!(read(&[text], None).last_words.as_deref(), Some("I try."));
+        assert_eq!(read(&[text, "Killed"], None).last_words.as_deref(), Some("Killed"));
+        assert_eq!(read(&["\u{0}\u{1}"], None).success, false);
+    }
+}

@@ -1,0 +1,183 @@
+//! The jail, as a bubblewrap command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Something of the host that is visible inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Where it is on the host.
+    pub from: PathBuf,
+    /// Where it is inside.
+    pub to: PathBuf,
+    /// Whether the jail may write it.
+    pub writable: bool,
+}
+
+impl Bind {
+    /// Readable at the same place.
+    #[must_use]
+    pub fn read(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { to: path.clone(), from: path, writable: false }
+    }
+
+    /// Writable at the same place.
+    #[must_use]
+    pub fn write(path: impl Into<PathBuf>) -> Self {
+        Self { writable: true, ..Self::read(path) }
+    }
+}
+
+/// A jail to be. Its environment is that of the bubblewrap process: an argument list can be read by
+/// everybody on the machine, an environment cannot.
+#[derive(Debug, Clone)]
+pub struct Jail {
+    /// The bubblewrap program.
+    pub bwrap: PathBuf,
+    /// What of the host is visible, beside the system. Later ones cover earlier ones.
+    pub binds: Vec<Bind>,
+    /// Whether the host's network is there.
+    pub network: bool,
+    /// The working directory inside.
+    pub cwd: PathBuf,
+    /// Whether we are root: then the jail gets another user id and loses all capabilities.
+    pub as_root: bool,
+}
+
+/// Files of `/etc` that programs need to look up names, users and certificates.
+const ETC: &[&str] = &[
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "ssl",
+    "pki",
+    "ca-certificates",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "localtime",
+    "timezone",
+    "mime.types",
+];
+
+/// And what the network needs.
+const ETC_NETWORK: &[&str] =
+    &["resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols"];
+
+impl Jail {
+    /// Program and arguments that run `argv` inside.
+    #[must_use]
+    pub fn command(&self, argv: &[OsString]) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec![self.bwrap.clone().into()];
+        let mut add = |words: &[&OsStr]| args.extend(words.iter().map(|w| (*w).to_owned()));
+        let flag = OsStr::new;
+        for word in [
+            "--unshare-user",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+            "--die-with-parent",
+            "--new-session",
+        ] {
+            add(&[flag(word)]);
+        }
+        if !self.network {
+            add(&[flag("--unshare-net")]);
+        }
+        if self.as_root {
+            add(&[flag("--uid"), flag("1000"), flag("--gid"), flag("1000")]);
+            add(&[flag("--cap-drop"), flag("ALL")]);
+        }
+        add(&[flag("--hostname"), flag("worker")]);
+        add(&[flag("--ro-bind"), flag("/usr"), flag("/usr")]);
+        for (target, link) in [
+            ("usr/bin", "/bin"),
+            ("usr/sbin", "/sbin"),
+            ("usr/lib", "/lib"),
+            ("usr/lib64", "/lib64"),
+        ] {
+            add(&[flag("--symlink"), flag(target), flag(link)]);
+        }
+        for dir in ["/tmp", "/run", "/var/tmp"] {
+            add(&[flag("--tmpfs"), flag(dir)]);
+        }
+        add(&[flag("--dev"), flag("/dev"), flag("--proc"), flag("/proc")]);
+        let network = if self.network { ETC_NETWORK } else { &[] };
+        for name in ETC.iter().chain(network) {
+            let path = Path::new("/etc").join(name);
+            add(&[flag("--ro-bind-try"), path.as_os_str(), path.as_os_str()]);
+        }
+        for bind in &self.binds {
+            let how = if bind.writable { "--bind" } else { "--ro-bind" };
+            add(&[flag(how), bind.from.as_os_str(), bind.to.as_os_str()]);
+        }
+        add(&[flag("--chdir"), self.cwd.as_os_str(), flag("--")]);
+        args.extend(argv.iter().cloned());
+        args
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_as_documented() {
+        let jail = Jail {
+            bwrap: "/usr/bin/bwrap".into(),
+            binds: vec![Bind::write("/w/01"), Bind::read("/m.git")],
+            network: false,
+            cwd: "/w/01".into(),
+            as_root: true,
+        };
+        let line = jail.command(&["/usr/bin/true".into(), "--x".into()]);
+        let line: Vec<_> = line.iter().map(|w| w.to_str().unwrap()).collect();
+        let line = line.join(" ").replace(" --", "\n--");
+        insta::assert_snapshot!(line, @r"
+        /usr/bin/bwrap
+        --unshare-user
+        --unshare-pid
+        --unshare-ipc
+        --unshare-uts
+        --unshare-cgroup-try
+        --die-with-parent
+        --new-session
+        --unshare-net
+        --uid 1000
+        --gid 1000
+        --cap-drop ALL
+        --hostname worker
+        --ro-bind /usr /usr
+        --symlink usr/bin /bin
+        --symlink usr/sbin /sbin
+        --symlink usr/lib /lib
+        --symlink usr/lib64 /lib64
+        --tmpfs /tmp
+        --tmpfs /run
+        --tmpfs /var/tmp
+        --dev /dev
+        --proc /proc
+        --ro-bind-try /etc/passwd /etc/passwd
+        --ro-bind-try /etc/group /etc/group
+        --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
+        --ro-bind-try /etc/ssl /etc/ssl
+        --ro-bind-try /etc/pki /etc/pki
+        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
+        --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
+        --ro-bind-try /etc/ld.so.conf /etc/ld.so.conf
+        --ro-bind-try /etc/ld.so.conf.d /etc/ld.so.conf.d
+        --ro-bind-try /etc/alternatives /etc/alternatives
+        --ro-bind-try /etc/localtime /etc/localtime
+        --ro-bind-try /etc/timezone /etc/timezone
+        --ro-bind-try /etc/mime.types /etc/mime.types
+        --bind /w/01 /w/01
+        --ro-bind /m.git /m.git
+        --chdir /w/01
+        -- /usr/bin/true
+        --x
+        ");
+    }
+}
