@@ -1,1 +1,19 @@
-//! Being written.
+//! Decisions, and nothing else: values in, values out.
+//!
+//! - [`assign`]: which idle worker gets which issue;
+//! - [`history_refuses`]: whether what happened before speaks against an issue;
+//! - [`conclude`]: how a run ended, from what was seen;
+//! - [`first_free_branch`]: the name that a run's work is published under.
+
+mod assign;
+mod branch;
+mod conclude;
+mod retry;
+
+pub use assign::{
+    Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign,
+    refused_by_labels,
+};
+pub use branch::first_free_branch;
+pub use conclude::{conclude, in_a_line};
+pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};
