@@ -1,0 +1,312 @@
+//! The worker's clone, from inside a jail.
+//!
+//! Everything here runs as a jail's first process, with the home as the only writable tree and no
+//! network. The clone's configuration is the agent's: hooks and file-system monitors are switched
+//! off, and whatever else it may make git do stays in the jail. Requests come as JSON on standard
+//! input; the answer is one line of JSON, then raw bytes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, io_error};
+use crate::domain::{BranchName, Work};
+use crate::process::{command, run_bounded};
+use crate::store::read_bounded;
+
+/// What is to be done in the jail.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Request {
+    /// Make or reset the clone.
+    Prepare(Prepare),
+    /// Pack what the agent left.
+    Collect(Collect),
+}
+
+/// Make or reset the clone and empty the outbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Prepare {
+    /// Git's path inside the jail.
+    pub git: PathBuf,
+    /// The mirror, at the same place inside and outside.
+    pub mirror: PathBuf,
+    /// The clone.
+    pub dir: PathBuf,
+    /// What `origin` is to be called.
+    pub url: String,
+    /// The default branch.
+    pub base: BranchName,
+    /// The commit to start from.
+    pub base_sha: String,
+    /// The branch to be on.
+    pub branch: BranchName,
+    /// The outbox.
+    pub outbox: PathBuf,
+    /// An earlier attempt of the same run left this clone as it is meant to be.
+    pub keep: bool,
+}
+
+/// What was made ready. The answer's raw bytes are a patch of uncommitted leftovers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Instructions for agents that the repository holds: `AGENTS.md`, `CLAUDE.md`.
+    pub instructions: Vec<String>,
+}
+
+/// Pack what the agent left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Collect {
+    /// Git's path inside the jail.
+    pub git: PathBuf,
+    /// The clone.
+    pub dir: PathBuf,
+    /// The branch that the agent was to commit on.
+    pub branch: BranchName,
+    /// The commit that it started from.
+    pub base_sha: String,
+    /// The outbox.
+    pub outbox: PathBuf,
+}
+
+/// The largest patch of leftovers that is kept.
+pub const MAX_PATCH: u64 = 64 << 20;
+
+/// The largest answer: a pack and its header.
+pub const MAX_ANSWER: u64 = super::publish::MAX_PACK + (1 << 20);
+
+/// The largest text in the outbox.
+const MAX_TEXT: u64 = 64 << 10;
+
+struct Clone<'a> {
+    git: &'a Path,
+    dir: &'a Path,
+}
+
+impl Clone<'_> {
+    fn run(&self, what: &str, args: &[&str], input: &[u8], max: u64) -> Result<Vec<u8>, Error> {
+        let mut git = command(self.git);
+        for (name, value) in [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            ("HOME", "/nonexistent"),
+            ("LC_ALL", "C.UTF-8"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_OPTIONAL_LOCKS", "0"),
+        ] {
+            git.env(name, value);
+        }
+        git.args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]);
+        git.args([
+            "-c",
+            "gc.auto=0",
+            "-c",
+            "maintenance.auto=false",
+            "-c",
+            "advice.detachedHead=false",
+        ]);
+        git.args(args).current_dir(self.dir);
+        let out = run_bounded(&mut git, input, max)
+            .map_err(|source| Error::Start { program: self.git.to_owned(), source })?;
+        if out.status.success() {
+            Ok(out.stdout)
+        } else {
+            Err(Error::Failed { what: what.to_owned(), said: out.stderr })
+        }
+    }
+
+    fn ok(&self, what: &str, args: &[&str]) -> Result<(), Error> {
+        self.run(what, args, b"", 1 << 20).map(drop)
+    }
+
+    fn line(&self, args: &[&str]) -> Option<String> {
+        let out = self.run("look", args, b"", 1 << 20).ok()?;
+        Some(String::from_utf8_lossy(&out).trim().to_owned())
+    }
+
+    fn is_dirty(&self) -> Result<bool, Error> {
+        let args = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules"];
+        self.run("look at the clone", &args, b"", MAX_PATCH).map(|out| !out.is_empty())
+    }
+}
+
+/// Makes or resets the clone. Returns the answer and the patch of leftovers (empty: there were
+/// none).
+///
+/// # Errors
+/// When a new clone cannot be made. A clone that cannot be reset is moved aside first.
+pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
+    empty_outbox(&request.outbox)?;
+    let mut patch = Vec::new();
+    if request.dir.join(".git").is_dir() {
+        match reset(request) {
+            Ok(leftovers) => patch = leftovers,
+            Err(_) => {
+                set_aside(&request.dir)?;
+                make(request)?;
+            }
+        }
+    } else {
+        if fs::symlink_metadata(&request.dir).is_ok() {
+            set_aside(&request.dir)?;
+        }
+        make(request)?;
+    }
+    let instructions = ["AGENTS.md", "CLAUDE.md"]
+        .into_iter()
+        .filter(|name| request.dir.join(name).is_file())
+        .map(str::to_owned)
+        .collect();
+    Ok((Prepared { instructions }, patch))
+}
+
+fn make(request: &Prepare) -> Result<(), Error> {
+    let parent = request.dir.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(io_error("make", parent))?;
+    let mirror = request.mirror.display().to_string();
+    let dir = request.dir.display().to_string();
+    let outside = Clone { git: &request.git, dir: parent };
+    let what = "clone from the mirror";
+    // `--shared` borrows the mirror's objects: nothing of the history is copied.
+    outside.ok(
+        what,
+        &["clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", &mirror, &dir],
+    )?;
+    let clone = Clone { git: &request.git, dir: &request.dir };
+    clone.ok(what, &["remote", "set-url", "--", "origin", &request.url])?;
+    check_out(&clone, request)
+}
+
+/// Puts the clone on the branch, at the base, and returns what was uncommitted.
+fn reset(request: &Prepare) -> Result<Vec<u8>, Error> {
+    let clone = Clone { git: &request.git, dir: &request.dir };
+    // A killed git leaves it behind, and every later one refuses.
+    let _ = fs::remove_file(request.dir.join(".git/index.lock"));
+    if request.keep
+        && clone.line(&["symbolic-ref", "--short", "HEAD"]).as_deref()
+            == Some(request.branch.as_str())
+    {
+        return Ok(Vec::new());
+    }
+    let mut patch = Vec::new();
+    if clone.is_dirty()? {
+        let what = "keep the leftovers of an earlier run";
+        clone.ok(what, &["add", "--all"])?;
+        patch = clone.run(what, &["diff", "--cached", "--binary", "HEAD"], b"", MAX_PATCH)?;
+        clone.ok(what, &["reset", "--quiet", "--hard"])?;
+        clone.ok(what, &["clean", "--quiet", "-ffd"])?;
+    }
+    let tracking = format!("refs/remotes/origin/{}", request.base);
+    if clone.line(&["rev-parse", "--verify", "--quiet", &tracking]).as_deref()
+        != Some(&request.base_sha)
+    {
+        let mirror = request.mirror.display().to_string();
+        let refspec = "+refs/heads/*:refs/remotes/origin/*";
+        let args = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", &mirror, refspec];
+        clone.ok("fetch from the mirror", &args)?;
+    }
+    check_out(&clone, request)?;
+    Ok(patch)
+}
+
+fn check_out(clone: &Clone<'_>, request: &Prepare) -> Result<(), Error> {
+    let args = [
+        "checkout",
+        "--quiet",
+        "--force",
+        "--no-track",
+        "-B",
+        request.branch.as_str(),
+        &request.base_sha,
+        "--",
+    ];
+    clone.ok("check out the branch", &args)
+}
+
+/// Moves what is in the clone's place out of the way, under a name that is free.
+fn set_aside(dir: &Path) -> Result<(), Error> {
+    let mut nth = 1;
+    loop {
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".broken-{nth}"));
+        let aside = dir.with_file_name(name);
+        if fs::symlink_metadata(&aside).is_err() {
+            return fs::rename(dir, &aside).map_err(io_error("move aside", dir));
+        }
+        nth += 1;
+    }
+}
+
+/// An empty outbox: what is said there is said by this run.
+fn empty_outbox(outbox: &Path) -> Result<(), Error> {
+    match fs::symlink_metadata(outbox) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(outbox),
+        Ok(_) => fs::remove_file(outbox),
+        Err(_) => Ok(()),
+    }
+    .and_then(|()| fs::create_dir_all(outbox))
+    .map_err(io_error("empty", outbox))
+}
+
+/// Looks at what the agent left and packs its commits. Returns the findings and the pack (empty:
+/// nothing to publish).
+///
+/// # Errors
+/// When git cannot read the clone.
+pub fn collect(request: &Collect) -> Result<(Work, Vec<u8>), Error> {
+    let clone = Clone { git: &request.git, dir: &request.dir };
+    let mut work = Work { uncommitted: clone.is_dirty().unwrap_or(false), ..Work::default() };
+    read_outbox(&request.outbox, &mut work);
+    let over_base = |tip: &str| -> u64 {
+        let range = format!("{}..{tip}", request.base_sha);
+        clone.line(&["rev-list", "--count", &range, "--"]).and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    // The branch as it was asked for; else what is checked out, if the agent renamed or left it.
+    let branch = format!("refs/heads/{}", request.branch);
+    for tip in [branch.as_str(), "HEAD"] {
+        let Some(head) = clone.line(&["rev-parse", "--verify", "--quiet", tip]) else { continue };
+        let commits = over_base(&head);
+        if commits == 0 {
+            continue;
+        }
+        let revisions = format!("{head}\n^{}\n", request.base_sha);
+        let args =
+            ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset"];
+        let pack =
+            clone.run("pack the commits", &args, revisions.as_bytes(), super::publish::MAX_PACK)?;
+        work.head = Some(head);
+        work.commits = commits;
+        return Ok((work, pack));
+    }
+    Ok((work, Vec::new()))
+}
+
+fn read_outbox(outbox: &Path, work: &mut Work) {
+    let mut read = |name: &str| -> Option<String> {
+        match read_bounded(&outbox.join(name), MAX_TEXT) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => match String::from_utf8(bytes) {
+                Ok(text) if !text.trim().is_empty() => Some(text),
+                Ok(_) => None,
+                Err(_) => {
+                    work.notes.push(format!("outbox/{name} is not UTF-8 and was left out"));
+                    None
+                }
+            },
+            Err(_) => {
+                work.notes.push(format!(
+                    "outbox/{name} was left out: it must be a regular file of at most 64 KB"
+                ));
+                None
+            }
+        }
+    };
+    let (pr, comment, blocked) = (read("pr.md"), read("comment.md"), read("blocked.md"));
+    work.pr_text = pr.map(|text| {
+        let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
+        (title.trim().trim_start_matches("# ").to_owned(), body.trim().to_owned())
+    });
+    work.comment = comment.map(|c| c.trim().to_owned());
+    work.blocked = blocked.map(|b| b.trim().to_owned());
+}

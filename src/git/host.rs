@@ -1,0 +1,143 @@
+//! Git as the host runs it.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::Error;
+use crate::config::env;
+use crate::process::{Captured, command, run_bounded};
+
+/// What the host's git needs to know of the world.
+#[derive(Debug, Clone)]
+pub struct HostEnv {
+    /// The git program, absolute.
+    pub git: PathBuf,
+    /// Our own program: git asks it for the token.
+    pub own_program: PathBuf,
+    /// The token for fetching and pushing, if there is one.
+    pub token: Option<SecretString>,
+    /// Variables that are passed on: `HOME`, `PATH`, proxies, `GIT_CONFIG_*`, `GIT_SSL_CAINFO`.
+    pub vars: Vec<(String, String)>,
+}
+
+impl HostEnv {
+    /// Those of the environment's variables that the host's git gets.
+    #[must_use]
+    pub fn vars_of(vars: &env::Env, user_home: &Path) -> Vec<(String, String)> {
+        let path = vars.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+        let mut all = vec![
+            ("HOME".to_owned(), user_home.display().to_string()),
+            ("PATH".to_owned(), path.to_owned()),
+            ("LC_ALL".to_owned(), "C.UTF-8".to_owned()),
+            ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+        ];
+        all.extend(vars.only(env::NETWORK));
+        all.extend(vars.only(&["GIT_SSL_CAINFO", "GIT_SSL_CAPATH"]));
+        all.extend(vars.starting_with("GIT_CONFIG_"));
+        all
+    }
+}
+
+/// The name under which git's children find the token. It is set for git alone and never in a
+/// configuration, a URL or an argument.
+pub(crate) const TOKEN_VAR: &str = "CLAUDE_WORKERS_GIT_TOKEN";
+
+/// Git on the host.
+#[derive(Debug)]
+pub struct Host {
+    env: HostEnv,
+}
+
+/// Output beyond this is no answer that we ask for (a list of refs, a commit).
+const MAX_OUTPUT: u64 = 64 << 20;
+
+impl Host {
+    /// Git with this environment.
+    #[must_use]
+    pub fn new(env: HostEnv) -> Self {
+        Self { env }
+    }
+
+    /// Runs git without network, in a bare repository of ours if `dir` is given.
+    pub(super) fn local(
+        &self,
+        what: &str,
+        dir: Option<&Path>,
+        args: &[&str],
+        input: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        self.run(what, dir, &[], args, input)
+    }
+
+    /// Runs git with the token at hand for the place that `url` leads to.
+    pub(super) fn remote(
+        &self,
+        what: &str,
+        dir: Option<&Path>,
+        url: &str,
+        args: &[&str],
+    ) -> Result<Vec<u8>, Error> {
+        let mut config = vec![
+            // No helper of the user's: the token is ours to choose.
+            "credential.helper=".to_owned(),
+            "http.lowSpeedLimit=1000".to_owned(),
+            "http.lowSpeedTime=60".to_owned(),
+        ];
+        if self.env.token.is_some()
+            && let Some(origin) = self.origin_of(url)?
+        {
+            // Git runs a helper that starts with `!` by a shell; the path is quoted for it.
+            let program = self.env.own_program.display().to_string().replace('\'', r"'\''");
+            config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
+        }
+        self.run(what, dir, &config, args, &[])
+    }
+
+    /// Scheme, host and port that git would really ask, after the user's own rewriting
+    /// (`url.….insteadOf`). `None` where no password is asked for (ssh, files).
+    fn origin_of(&self, url: &str) -> Result<Option<String>, Error> {
+        let out =
+            self.run("resolve the URL", None, &[], &["ls-remote", "--get-url", "--", url], &[])?;
+        let real = String::from_utf8_lossy(&out);
+        let Ok(uri) = real.trim().parse::<http::Uri>() else { return Ok(None) };
+        Ok(match (uri.scheme_str(), uri.host()) {
+            (Some(scheme @ ("http" | "https")), Some(host)) => {
+                let port = uri.port().map(|p| format!(":{p}")).unwrap_or_default();
+                Some(format!("{scheme}://{host}{port}"))
+            }
+            _ => None,
+        })
+    }
+
+    fn run(
+        &self,
+        what: &str,
+        dir: Option<&Path>,
+        config: &[String],
+        args: &[&str],
+        input: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let mut git = command(&self.env.git);
+        git.envs(self.env.vars.iter().map(|(k, v)| (k, v)));
+        if let (Some(token), false) = (&self.env.token, config.is_empty()) {
+            git.env(TOKEN_VAR, token.expose_secret());
+        }
+        git.args(["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]);
+        git.args(["-c", "maintenance.auto=false", "-c", "protocol.ext.allow=never"]);
+        for setting in config {
+            git.args(["-c", setting]);
+        }
+        if let Some(dir) = dir {
+            git.arg("--git-dir").arg(dir);
+        }
+        git.args(args).current_dir("/");
+        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, MAX_OUTPUT)
+            .map_err(|source| Error::Start { program: self.env.git.clone(), source })?;
+        if !status.success() {
+            let said = if stderr.is_empty() { status.to_string() } else { stderr };
+            return Err(Error::Failed { what: what.to_owned(), said });
+        }
+        Ok(stdout)
+    }
+}

@@ -1,0 +1,158 @@
+//! Mirrors: one bare repository for each remote, fetched once for all workers.
+//!
+//! Clones borrow its objects (git's *alternates*) and see it read-only. Its objects are never
+//! pruned: somebody may be borrowing them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Host, io_error};
+use crate::domain::BranchName;
+use crate::store::{make_private_dir, read_bounded, write_private};
+
+/// A mirror, up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The bare repository.
+    pub path: PathBuf,
+    /// The remote's default branch.
+    pub default: BranchName,
+    /// The commit at its tip.
+    pub tip: String,
+    /// All branches of the remote.
+    pub branches: BTreeMap<String, String>,
+}
+
+/// What is remembered of the last look at the remote, in the mirror itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Seen {
+    at: Timestamp,
+    default: BranchName,
+    branches: BTreeMap<String, String>,
+}
+
+const SEEN: &str = "claude-workers.json";
+
+impl Host {
+    /// Brings the mirror at `path` of the repository at `url` up to date, making it if need be. A
+    /// look at the remote that is younger than `max_age` at `now` is good enough.
+    ///
+    /// Asks the remote once for its branches and fetches only if one of them is new.
+    ///
+    /// # Errors
+    /// When the remote cannot be reached, refuses, or has no commits; the mirror stays as it was.
+    pub fn mirror(
+        &self,
+        url: &str,
+        path: &Path,
+        max_age: Duration,
+        now: Timestamp,
+    ) -> Result<Mirror, Error> {
+        let parent = path.parent().unwrap_or(path);
+        make_private_dir(parent).map_err(|e| Error::Unexpected {
+            what: "make the mirror".into(),
+            why: e.to_string(),
+        })?;
+        // One at a time for each mirror; whoever waited finds a fresh one.
+        let lock_path = path.with_extension("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(io_error("open", &lock_path))?;
+        lock.lock().map_err(io_error("lock", &lock_path))?;
+
+        let known = read_seen(path);
+        if let Some(seen) = &known {
+            let age = now.duration_since(seen.at);
+            if !age.is_negative() && age.unsigned_abs() < max_age {
+                return mirror_of(path, url, seen);
+            }
+        }
+        let seen = self.look(url, now)?;
+        let unchanged = known.is_some_and(|k| k.branches == seen.branches);
+        if !unchanged {
+            self.fetch(url, path, &seen.default)?;
+        }
+        write_seen(path, &seen)?;
+        mirror_of(path, url, &seen)
+    }
+
+    /// Asks the remote for its default branch and all branches.
+    fn look(&self, url: &str, now: Timestamp) -> Result<Seen, Error> {
+        let what = format!("list the branches of {url}");
+        let args = ["ls-remote", "--symref", "--", url, "HEAD", "refs/heads/*"];
+        let out = self.remote(&what, None, url, &args)?;
+        let (mut default, mut branches) = (None, BTreeMap::new());
+        for line in String::from_utf8_lossy(&out).lines() {
+            let Some((left, name)) = line.split_once('\t') else { continue };
+            if name == "HEAD" {
+                if let Some(target) = left.strip_prefix("ref: refs/heads/") {
+                    default = target.parse::<BranchName>().ok();
+                }
+            } else if let Some(branch) = name.strip_prefix("refs/heads/") {
+                branches.insert(branch.to_owned(), left.to_owned());
+            }
+        }
+        match default {
+            Some(default) if branches.contains_key(default.as_str()) => {
+                Ok(Seen { at: now, default, branches })
+            }
+            _ => Err(Error::Unexpected {
+                what,
+                why: "the remote has no default branch with a commit on it".into(),
+            }),
+        }
+    }
+
+    fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
+        if !path.join("HEAD").exists() {
+            let dir = path.display().to_string();
+            let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
+            self.local("make the mirror", None, &args, &[])?;
+        }
+        let args = [
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--no-write-fetch-head",
+            "--",
+            url,
+            "+refs/heads/*:refs/heads/*",
+            "+refs/tags/*:refs/tags/*",
+        ];
+        self.remote(&format!("fetch {url}"), Some(path), url, &args)?;
+        let head = format!("refs/heads/{default}");
+        self.local("set the mirror's HEAD", Some(path), &["symbolic-ref", "HEAD", &head], &[])?;
+        Ok(())
+    }
+}
+
+fn read_seen(path: &Path) -> Option<Seen> {
+    let bytes = read_bounded(&path.join(SEEN), 64 << 20).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn write_seen(path: &Path, seen: &Seen) -> Result<(), Error> {
+    let fail = |why: String| Error::Unexpected { what: "remember the mirror's state".into(), why };
+    let json = serde_json::to_vec(seen).map_err(|e| fail(e.to_string()))?;
+    write_private(&path.join(SEEN), &json).map_err(|e| fail(e.to_string()))
+}
+
+fn mirror_of(path: &Path, url: &str, seen: &Seen) -> Result<Mirror, Error> {
+    let tip = seen.branches.get(seen.default.as_str()).cloned().ok_or_else(|| {
+        Error::Unexpected { what: format!("use the mirror of {url}"), why: "it has no tip".into() }
+    })?;
+    Ok(Mirror {
+        path: fs::canonicalize(path).map_err(io_error("find", path))?,
+        default: seen.default.clone(),
+        tip,
+        branches: seen.branches.clone(),
+    })
+}

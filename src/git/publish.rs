@@ -1,0 +1,100 @@
+//! From a pack that came out of a jail to a branch on the remote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Host, Mirror, io_error};
+use crate::domain::BranchName;
+use crate::store::make_private_dir;
+
+/// Commits of a run, checked, in a bare repository of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The bare repository; it borrows the mirror's objects.
+    pub repository: PathBuf,
+    /// The commit to publish.
+    pub head: String,
+    /// Commits over the base, counted by us.
+    pub commits: u64,
+}
+
+/// A pack of a run that is larger is not published.
+pub(super) const MAX_PACK: u64 = 256 << 20;
+
+impl Host {
+    /// Checks the pack and imports it into a new bare repository under `scratch`: every object by
+    /// git's own rules (`index-pack --strict`, as a server does with what is pushed to it), and that
+    /// everything reachable from `head` is there.
+    ///
+    /// # Errors
+    /// When an object is malformed or missing, or the pack is too large.
+    pub fn import(
+        &self,
+        mirror: &Mirror,
+        scratch: &Path,
+        pack: &[u8],
+        head: &str,
+        base: &str,
+    ) -> Result<Imported, Error> {
+        let what = "take over the agent's commits";
+        let unexpected = |why: &str| Error::Unexpected { what: what.into(), why: why.into() };
+        if !is_object_id(head) || !is_object_id(base) {
+            return Err(unexpected("a commit id is malformed"));
+        }
+        let repository = scratch.join("publish.git");
+        match fs::remove_dir_all(&repository) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("remove", &repository)(e)),
+        }
+        make_private_dir(scratch).map_err(|e| unexpected(&e.to_string()))?;
+        let dir = repository.display().to_string();
+        self.local(what, None, &["init", "--quiet", "--bare", "--template=", "--", &dir], &[])?;
+        let alternates = repository.join("objects/info/alternates");
+        let borrowed = format!("{}\n", mirror.path.join("objects").display());
+        fs::write(&alternates, borrowed).map_err(io_error("write", &alternates))?;
+        let max = format!("--max-input-size={MAX_PACK}");
+        let args = ["index-pack", "--stdin", "--fix-thin", "--strict", &max];
+        self.local(what, Some(&repository), &args, pack)?;
+        let not_base = format!("^{base}");
+        let connected = ["rev-list", "--objects", "--quiet", head, &not_base, "--"];
+        self.local(what, Some(&repository), &connected, &[])?;
+        let count = self.local(
+            what,
+            Some(&repository),
+            &["rev-list", "--count", head, &not_base, "--"],
+            &[],
+        )?;
+        let commits = String::from_utf8_lossy(&count)
+            .trim()
+            .parse()
+            .map_err(|_| unexpected("git counted something that is not a number"))?;
+        Ok(Imported { repository, head: head.to_owned(), commits })
+    }
+
+    /// Pushes the imported commits as `branch`: never forced, and never to a name that is not ours
+    /// to write or is the default branch. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// When the name is not allowed, or the remote refuses.
+    pub fn push(
+        &self,
+        imported: &Imported,
+        url: &str,
+        branch: &BranchName,
+        default: &BranchName,
+    ) -> Result<(), Error> {
+        let what = format!("push {branch} to {url}");
+        if !branch.is_ours() || branch == default {
+            return Err(Error::Unexpected { what, why: "this branch is not ours to write".into() });
+        }
+        let refspec = format!("{}:refs/heads/{branch}", imported.head);
+        let args = ["push", "--quiet", "--no-verify", "--", url, &refspec];
+        self.remote(&what, Some(&imported.repository), url, &args).map(drop)
+    }
+}
+
+/// Whether this is a full object id, SHA-1 or SHA-256.
+fn is_object_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
