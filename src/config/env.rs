@@ -46,8 +46,16 @@ pub const LOCALE: &[&str] = &["LANG", "LC_ALL", "TZ"];
 
 /// A snapshot of the environment. Everything that reads it takes this value, so that a test (and a
 /// reader) sees what a function depends on.
+///
+/// `Debug` shows names only: values may be secret.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<OsString, OsString>);
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Env {
     /// The process's own environment.
@@ -66,6 +74,11 @@ impl Env {
     #[must_use]
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.0.get(&OsString::from(name)).filter(|v| !v.is_empty()).map(PathBuf::from)
+    }
+
+    /// Everything, for a child process that is this program again.
+    pub fn all(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.0.iter()
     }
 
     /// Those of `names` that are set.

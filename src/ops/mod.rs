@@ -1,1 +1,30 @@
-//! Being written.
+//! Use cases: what the program does, without how it is asked or shown.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`init`] | makes workers |
+//! | [`assign`] | one tick: pairs idle workers with issues |
+//! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | [`supervise`] | the supervisor: a run from claim to archive |
+//! | [`step`] | the parts of a run that talk to GitHub, each a short-lived process |
+//! | [`queries`] | what people ask: status, history, logs |
+//! | [`doctor`] | whether everything that is needed is there |
+
+pub mod assign;
+mod claim;
+mod context;
+pub mod dispatch;
+pub mod doctor;
+mod failure;
+pub mod init;
+mod jailing;
+mod prepare;
+mod prompt;
+pub mod queries;
+pub mod step;
+pub mod supervise;
+mod trust;
+mod verify;
+
+pub use context::Context;
+pub use failure::{Exit, Failure};

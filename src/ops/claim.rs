@@ -1,0 +1,140 @@
+//! Taking a worker, and taking an issue: the step that must not be done twice.
+
+use jiff::Timestamp;
+
+use super::{Context, Exit, Failure};
+use crate::domain::{
+    BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, WORKER_LABEL_COLOR, WorkerId,
+};
+use crate::github::GitHub;
+use crate::store::{self, State, WorkerLock};
+
+/// Takes the named worker, or the first idle one.
+///
+/// # Errors
+/// When it (or every one) is busy: says who has what.
+pub(super) fn take_worker(ctx: &Context, wanted: Option<&WorkerId>) -> Result<WorkerLock, Failure> {
+    let workers = store::list(&ctx.root)?;
+    if workers.is_empty() {
+        return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
+            .hint("make one: `claude-workers init 01`"));
+    }
+    if let Some(id) = wanted
+        && !workers.iter().any(|w| w.id == *id)
+    {
+        return Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
+            .hint(format!("make it: `claude-workers init {id}`")));
+    }
+    for worker in &workers {
+        let suits = wanted.is_none_or(|id| *id == worker.id);
+        if !suits || !matches!(worker.state, State::Idle) {
+            continue;
+        }
+        let Some(lock) = WorkerLock::try_take(&ctx.root, &worker.id)? else { continue };
+        // Somebody may have been quicker and be done already, or have left a record.
+        if store::read_task(&ctx.root, &worker.id)?.is_none() {
+            return Ok(lock);
+        }
+    }
+    let now = Timestamp::now();
+    let shown = workers.iter().filter(|w| wanted.is_none_or(|id| *id == w.id));
+    let lines: Vec<String> = shown.map(|w| what_it_does(w, now)).collect();
+    let failure = match wanted {
+        Some(_) => Failure::new(Exit::NoWorker, lines.join("; ")).hint(
+            "choose another worker with -w, or leave -w out to take the first that is idle",
+        ),
+        None => Failure::new(Exit::NoWorker, format!("no worker is idle: {}", lines.join("; ")))
+            .hint("wait, or make another worker with `claude-workers init <id>`"),
+    };
+    Err(failure)
+}
+
+fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
+    let id = &worker.id;
+    match &worker.state {
+        State::Idle | State::Starting => format!("worker {id} is just being taken"),
+        State::Busy(run) => {
+            let minutes = (now.as_second() - run.started_at.as_second()).max(0) / 60;
+            let pid = run.pid.map(|p| format!("pid {p}, ")).unwrap_or_default();
+            format!("worker {id} is busy with {} ({pid}{minutes}m)", run.subject())
+        }
+        State::Crashed(run) => {
+            format!("worker {id} crashed with {}; the next `assign` carries on", run.subject())
+        }
+        State::Broken(why) => format!("worker {id} is broken: {why}"),
+    }
+}
+
+/// Reads the issue again and refuses what must not be started. `explicit`: a person named it, so
+/// `blocked` and closed pull requests are not in the way.
+///
+/// Returns the issue, and a label of ours from an earlier run that has ended.
+///
+/// # Errors
+/// When the issue is not one, is closed, is held, or has a pull request.
+pub(super) async fn check_issue(
+    ctx: &Context,
+    github: &GitHub,
+    repo: &RepoSlug,
+    number: IssueNumber,
+    explicit: bool,
+) -> Result<(Issue, Vec<WorkerId>), Failure> {
+    let issue = github.issue(repo, number).await?;
+    let refuse = |why: String| Failure::new(Exit::Refused, format!("{repo}#{number} {why}"));
+    if issue.is_pull {
+        return Err(refuse("is a pull request, not an issue".into()));
+    }
+    if !issue.open {
+        return Err(refuse("is closed".into()));
+    }
+    let workers = store::list(&ctx.root)?;
+    for worker in &workers {
+        let (State::Busy(run) | State::Crashed(run)) = &worker.state else { continue };
+        if run.repo == *repo && run.issue == Some(number) {
+            return Err(refuse(format!("is held by worker {}", worker.id)));
+        }
+    }
+    let mut old = Vec::new();
+    for label in issue.labels.iter().filter(|l| l.is_worker()) {
+        let ended_here = explicit
+            && workers.iter().any(|w| label.is_of(&w.id))
+            && store::completed_of_issue(&ctx.root, repo, number)?
+                .iter()
+                .any(|run| label.is_of(&run.worker));
+        match workers.iter().find(|w| label.is_of(&w.id)) {
+            Some(worker) if ended_here => old.push(worker.id.clone()),
+            _ => {
+                return Err(refuse(format!("has the label {}", label.0)).hint(
+                    "another worker or host holds it; take the label off if that is not so",
+                ));
+            }
+        }
+    }
+    if !explicit && issue.has_label(BLOCKED_LABEL) {
+        return Err(refuse("has the label blocked".into()));
+    }
+    let branch = BranchName::for_issue(number, 1);
+    let pulls = github.pulls_by_head(repo, &branch).await?;
+    if let Some(pull) = pulls.iter().find(|p| p.open || !explicit) {
+        let state = if pull.open { "an open" } else { "a" };
+        return Err(refuse(format!("has {state} pull request: {}", pull.url)));
+    }
+    Ok((issue, old))
+}
+
+/// Puts `worker:NN` on the issue, making the label first if need be.
+///
+/// # Errors
+/// When GitHub refuses; the issue is as it was then, or the label is on it (an answer was lost).
+pub(super) async fn label(
+    github: &GitHub,
+    repo: &RepoSlug,
+    issue: IssueNumber,
+    worker: &WorkerId,
+) -> Result<(), Failure> {
+    let name = worker.label();
+    let about = format!("Held by worker {worker}");
+    github.ensure_label(repo, &name, WORKER_LABEL_COLOR, &about).await?;
+    github.add_label(repo, issue, &name).await?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Claims a worker (and an issue), starts a supervisor, and returns as soon as that is up.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Stdio;
+
+use jiff::Timestamp;
+
+use super::claim::{check_issue, label, take_worker};
+use super::{Context, Exit, Failure};
+use crate::domain::{
+    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
+};
+use crate::github::GitHub;
+use crate::store::{self, WorkerLock, make_private_dir, write_private};
+
+/// What is to be dispatched.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The repository.
+    pub repo: RepoSlug,
+    /// The issue.
+    pub issue: Option<IssueNumber>,
+    /// The worker; `None`: the first idle one.
+    pub worker: Option<WorkerId>,
+    /// A prompt of one's own.
+    pub prompt: Option<String>,
+    /// The model; `None`: the configured one.
+    pub model: Option<String>,
+    /// The executor; `None`: the configured one.
+    pub executor: Option<String>,
+    /// Whether a person named the issue (not `assign`).
+    pub explicit: bool,
+}
+
+/// A run that is under way.
+#[derive(Debug, Clone)]
+pub struct Dispatched {
+    /// The record as it was claimed.
+    pub run: Run,
+    /// PID of the supervisor.
+    pub pid: u32,
+}
+
+/// Dispatches. `github` is asked only if there is an issue.
+///
+/// # Errors
+/// When the task is refused, no worker is idle, or the supervisor does not start. Whatever was done
+/// by then is taken back: no label and no record stays behind.
+pub async fn dispatch(
+    ctx: &Context,
+    github: &GitHub,
+    request: Request,
+) -> Result<Dispatched, Failure> {
+    let executor = request.executor.clone().unwrap_or_else(|| ctx.settings.executor.clone());
+    // What can be seen to fail now, fails before anything is claimed.
+    ctx.executor(&executor)?;
+    ctx.jail_program()?;
+    ctx.tool("git")?;
+    let lock = take_worker(ctx, request.worker.as_ref())?;
+    let (issue, old_labels) = match request.issue {
+        Some(number) => {
+            let (issue, old) =
+                check_issue(ctx, github, &request.repo, number, request.explicit).await?;
+            (Some(issue), old)
+        }
+        None => (None, Vec::new()),
+    };
+    let run = record(ctx, lock.worker(), &request, issue.as_ref(), executor, Timestamp::now());
+    write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
+    if let Some(number) = run.issue
+        && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
+    {
+        return Err(take_back(ctx, github, &lock, &run, failure).await);
+    }
+    match start_supervisor(ctx, &lock) {
+        Ok(pid) => {
+            if let Some(number) = run.issue {
+                // Labels of ours from an earlier run: best effort, they only show.
+                for old in old_labels.iter().filter(|old| *old != lock.worker()) {
+                    let _ = github.remove_label(&run.repo, number, &old.label()).await;
+                }
+            }
+            Ok(Dispatched { run, pid })
+        }
+        Err(failure) => Err(take_back(ctx, github, &lock, &run, failure).await),
+    }
+}
+
+fn record(
+    ctx: &Context,
+    worker: &WorkerId,
+    request: &Request,
+    issue: Option<&Issue>,
+    executor: String,
+    now: Timestamp,
+) -> Run {
+    let uuid = fresh_uuid();
+    let salt = uuid.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    let kind = if request.prompt.is_some() { Kind::Prompt } else { Kind::Implement };
+    Run {
+        version: CURRENT_VERSION,
+        run: RunId::new(now, salt),
+        worker: worker.clone(),
+        kind,
+        repo: request.repo.clone(),
+        issue: request.issue,
+        title: issue.map(|i| text::one_line(&i.title, 200)),
+        prompt: request.prompt.as_deref().map(|p| text::one_line(p, 200)),
+        model: request.model.clone().or_else(|| Some(ctx.settings.model.clone())),
+        executor,
+        branch: None,
+        base: None,
+        base_sha: None,
+        attempt: 1,
+        phase: Phase::Claimed,
+        phase_at: now,
+        started_at: now,
+        pid: None,
+        pid_start: None,
+        boot_id: None,
+        session_id: Some(uuid),
+        limits: ctx.settings.limits,
+        sandbox: ctx.settings.sandbox,
+        agent: None,
+        work: None,
+        ended: None,
+        pr: None,
+        labels_left: false,
+        unsaid: Vec::new(),
+        ended_at: None,
+    }
+}
+
+/// A random UUID, from the kernel.
+fn fresh_uuid() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .map(|uuid| uuid.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn write_claim(
+    ctx: &Context,
+    lock: &WorkerLock,
+    run: &Run,
+    prompt: Option<&str>,
+) -> Result<(), Failure> {
+    let paths = ctx.root.record(lock.worker());
+    make_private_dir(paths.dir())?;
+    if let Some(prompt) = prompt {
+        write_private(&paths.request(), prompt.as_bytes())?;
+    }
+    Ok(store::write_task(&ctx.root, lock, run)?)
+}
+
+/// Undoes a claim. The label goes before the record: dying in between leaves a crashed worker that
+/// the next tick sees, not a label that nobody explains.
+async fn take_back(
+    ctx: &Context,
+    github: &GitHub,
+    lock: &WorkerLock,
+    run: &Run,
+    failure: Failure,
+) -> Failure {
+    if let Some(number) = run.issue
+        && let Err(e) = github.remove_label(&run.repo, number, &lock.worker().label()).await
+        && !matches!(e.kind(), crate::github::ErrorKind::Access | crate::github::ErrorKind::Missing)
+    {
+        let label = lock.worker().label();
+        return Failure {
+            message: format!(
+                "{failure}; and the label {label} could not be taken off {}: {e}",
+                run.subject()
+            ),
+            hint: Some("the record is kept, so that the next `assign` can carry on".into()),
+            exit: failure.exit,
+        };
+    }
+    let paths = ctx.root.record(lock.worker());
+    for path in [paths.request(), paths.task()] {
+        if let Err(e) = std::fs::remove_file(&path)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Failure {
+                message: format!("{failure}; and {} could not be removed: {e}", path.display()),
+                ..failure
+            };
+        }
+    }
+    failure
+}
+
+/// Starts the supervisor with the lock as its standard input and waits for its ready byte on its
+/// standard output. Returns its PID.
+///
+/// # Errors
+/// When it cannot be started or ends without being ready: its own words say why.
+pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, Failure> {
+    let worker = lock.worker();
+    let log_path = ctx.root.record(worker).supervisor_log();
+    let fail = |why: String| {
+        Failure::new(Exit::Failed, format!("the supervisor of worker {worker} did not start: {why}"))
+    };
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
+    let mut child = ctx
+        .own_command(&["supervise", worker.as_str()])?
+        .stdin(Stdio::from(lock_file))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(log))
+        .spawn()
+        .map_err(|e| fail(e.to_string()))?;
+    let mut ready = [0; 1];
+    let got = child.stdout.take().map(|mut pipe| pipe.read(&mut ready));
+    match got {
+        Some(Ok(1)) if ready == READY => Ok(child.id()),
+        _ => {
+            let _ = child.wait();
+            let said = std::fs::read(&log_path).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let last = text::one_line(text::tail(&said, 400), 400);
+            Err(fail(if last.is_empty() { "it ended at once".into() } else { last }))
+        }
+    }
+}
+
+/// What a supervisor says when it has the lock and its record.
+pub(super) const READY: [u8; 1] = *b"+";

@@ -1,0 +1,130 @@
+//! Makes workers.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Context, Exit, Failure};
+use crate::config::env;
+use crate::domain::WorkerId;
+use crate::home::{self, Blueprint, Credential};
+use crate::store::{self, Root, Tools, make_private_dir, write_private};
+
+/// One worker that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its id.
+    pub worker: WorkerId,
+    /// What its home is made of.
+    pub report: home::Report,
+}
+
+/// Makes the home and the record of one worker.
+///
+/// # Errors
+/// When the id is taken (also by one that differs only by case), or something cannot be made; then
+/// nothing is left of it.
+pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
+    refuse_taken(&ctx.root, worker)?;
+    let credentials = credentials(ctx)?;
+    let values = values(ctx, &credentials);
+    let home = ctx.root.home(worker);
+    let record = ctx.root.record(worker);
+    make_private_dir(&ctx.root.pool())?;
+    make_private_dir(record.dir())?;
+    make_private_dir(&record.completed())?;
+    write_values(&ctx.root, worker, &values)?;
+    let links =
+        [("task.json", record.task()), ("worker.log", record.log()), ("completed", record.completed())];
+    let report = home::create(&Blueprint {
+        worker,
+        home: &home,
+        staging_parent: &ctx.root.pool(),
+        templates: Some(&ctx.settings.config_dir.join("templates")),
+        source_home: &ctx.settings.user_home,
+        gh_config_dir: &ctx.settings.gh_config_dir(ctx.env()),
+        credentials: &credentials,
+        values: &values,
+        jail: ctx.settings.sandbox,
+        links: &links,
+    })?;
+    remember_tools(ctx)?;
+    Ok(Made { worker: worker.clone(), report })
+}
+
+fn refuse_taken(root: &Root, worker: &WorkerId) -> Result<(), Failure> {
+    let same = store::list(root)?.into_iter().find(|w| w.id.collides_with(worker));
+    let Some(same) = same else { return Ok(()) };
+    // A record without a home is what an interrupted `init` leaves: it is carried on.
+    if same.id == *worker && !root.home(worker).exists() && !root.record(worker).task().exists() {
+        return Ok(());
+    }
+    let failure = if same.id == *worker {
+        Failure::new(
+            Exit::Failed,
+            format!("worker {worker} exists already: {}", root.home(worker).display()),
+        )
+    } else {
+        Failure::new(
+            Exit::Failed,
+            format!("worker {} exists already, and labels on GitHub ignore case", same.id),
+        )
+    };
+    Err(failure.hint("choose another id"))
+}
+
+fn credentials(ctx: &Context) -> Result<Vec<Credential>, Failure> {
+    let Some(words) = &ctx.settings.credentials else { return Ok(Credential::ALL.to_vec()) };
+    words
+        .iter()
+        .map(|word| word.parse::<Credential>())
+        .collect::<Result<_, _>>()
+        .map_err(|e| Failure::new(Exit::Usage, format!("[credentials] copy: {e}")))
+}
+
+/// The values that the home gets. `GH_TOKEN` may also come from `GITHUB_TOKEN` or the token file.
+fn values(ctx: &Context, credentials: &[Credential]) -> BTreeMap<String, SecretString> {
+    let value = |name: &str| match name {
+        env::GH_TOKEN => ctx.settings.token(ctx.env()).ok().flatten(),
+        _ => ctx.env().get(name).map(|v| SecretString::from(v.to_owned())),
+    };
+    credentials
+        .iter()
+        .filter_map(|c| c.env_name())
+        .filter_map(|name| Some((name.to_owned(), value(name)?)))
+        .collect()
+}
+
+/// The values once more, in the record, from where the agent's environment is made: what is in the
+/// home the agent could have changed.
+fn write_values(
+    root: &Root,
+    worker: &WorkerId,
+    values: &BTreeMap<String, SecretString>,
+) -> Result<(), Failure> {
+    let plain: BTreeMap<&str, &str> =
+        values.iter().map(|(k, v)| (k.as_str(), v.expose_secret())).collect();
+    let json = serde_json::to_vec(&plain)
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot write values: {e}")))?;
+    Ok(write_private(&root.record(worker).values(), &json)?)
+}
+
+/// The values of a worker.
+pub(super) fn read_values(root: &Root, worker: &WorkerId) -> BTreeMap<String, String> {
+    let bytes = store::read_bounded(&root.record(worker).values(), 1 << 20).ok().flatten();
+    bytes.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
+}
+
+/// Finds every program while there is a PATH: cron has none.
+fn remember_tools(ctx: &Context) -> Result<(), Failure> {
+    let mut tools = Tools::load(&ctx.root);
+    let mut names = vec!["git".to_owned(), super::context::BWRAP.to_owned(), "claude".to_owned()];
+    let commands = ctx.settings.executors.values().filter_map(|e| e.command.first());
+    names.extend(commands.filter(|c| !c.contains('/')).cloned());
+    // Interpreters of agents that are scripts.
+    names.extend(["node", "bun", "python3"].map(str::to_owned));
+    for name in names {
+        tools.find(&name, ctx.env().get("PATH"), &ctx.settings.user_home);
+    }
+    Ok(tools.save(&ctx.root)?)
+}

@@ -1,0 +1,187 @@
+//! The jail of a run: what of this machine it may see, and the canary that proves the rest hidden.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::context::own_program;
+use super::{Context, Failure};
+use crate::config::env;
+use crate::domain::{RepoSlug, Run, WorkerId};
+use crate::home::OUTBOX;
+use crate::process::command;
+use crate::sandbox::inside::Canary;
+use crate::sandbox::{Bind, Jail, needed_to_run};
+use crate::store;
+
+/// Where our own program is inside.
+const OWN_INSIDE: &str = "/run/claude-workers/claude-workers";
+
+/// Where the prompt is inside.
+pub(super) const PROMPT_INSIDE: &str = "/run/claude-workers/prompt.txt";
+
+/// A jail for `worker` with its home and the mirror of one repository, without network.
+pub(super) fn bare_jail(
+    ctx: &Context,
+    bwrap: PathBuf,
+    worker: &WorkerId,
+    mirror: Option<&Path>,
+) -> Result<Jail, Failure> {
+    let home = ctx.root.home(worker);
+    let own = Bind { from: own_program()?, to: OWN_INSIDE.into(), writable: false };
+    let mut binds = vec![Bind::write(&home), own];
+    binds.extend(mirror.map(Bind::read));
+    Ok(Jail {
+        bwrap,
+        binds,
+        network: false,
+        cwd: home,
+        as_root: nix::unistd::geteuid().is_root(),
+    })
+}
+
+/// The agent's jail: the bare one with network, the prompt, what the agent's program needs, and
+/// what the configuration adds.
+pub(super) fn agent_jail(
+    ctx: &Context,
+    bwrap: PathBuf,
+    run: &Run,
+    program: &Path,
+) -> Result<Jail, Failure> {
+    let mirror = ctx.mirror_path(&run.repo);
+    let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&mirror))?;
+    jail.network = true;
+    jail.cwd = ctx.root.clone_of(&run.worker, &run.repo);
+    let record = ctx.root.record(&run.worker);
+    jail.binds.push(Bind {
+        from: record.prompt(),
+        to: PROMPT_INSIDE.into(),
+        writable: false,
+    });
+    let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
+    let certificates = ctx.env().only(&["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"]);
+    let certificates = certificates.map(|(_, path)| PathBuf::from(path));
+    let extra = needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
+    for path in extra {
+        // What is in the home is there already, and writable by right.
+        if path.is_absolute() && path.exists() && !path.starts_with(ctx.root.home(&run.worker)) {
+            jail.binds.push(Bind::read(path));
+        }
+    }
+    Ok(jail)
+}
+
+/// What must be true inside. Only what exists on the host proves anything by not being there.
+pub(super) fn canary(ctx: &Context, worker: &WorkerId, mirror: Option<&Path>) -> Canary {
+    let record = ctx.root.record(worker);
+    let user = &ctx.settings.user_home;
+    let mut hidden = vec![record.dir().to_owned(), ctx.root.assign_lock(), ctx.root.github()];
+    let secrets = [".ssh", ".gitconfig", ".profile", ".bashrc", ".config", ".claude"];
+    hidden.extend(secrets.iter().map(|name| user.join(name)));
+    hidden.extend(ctx.settings.token_file.clone());
+    hidden.extend(ctx.settings.config_file.clone());
+    let sibling = store::list(&ctx.root).unwrap_or_default().into_iter().find(|w| w.id != *worker);
+    hidden.extend(sibling.map(|w| ctx.root.home(&w.id)));
+    let home = ctx.root.home(worker);
+    let allowed = |path: &PathBuf| {
+        home.starts_with(path) || ctx.settings.read_only.iter().any(|r| r.starts_with(path) || path.starts_with(r))
+    };
+    hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
+    let mut read_only = vec![PathBuf::from("/usr")];
+    read_only.extend(mirror.map(Path::to_owned));
+    Canary { hidden, read_only, writable: vec![home, "/tmp".into()] }
+}
+
+/// Our own program as the jail's first process.
+pub(super) fn own_words(words: &[&str]) -> Vec<OsString> {
+    std::iter::once(OWN_INSIDE).chain(words.iter().copied()).map(OsString::from).collect()
+}
+
+/// A command that runs `argv` inside, with no environment yet.
+pub(super) fn jailed(jail: &Jail, argv: &[OsString]) -> Command {
+    let words = jail.command(argv);
+    let mut outer = command(&words[0]);
+    outer.args(&words[1..]).current_dir("/");
+    outer
+}
+
+/// The environment of an agent: an allow-list.
+pub(super) fn agent_env(ctx: &Context, run: &Run, wants: &[String]) -> Vec<(String, String)> {
+    let home = ctx.root.home(&run.worker);
+    let show = |path: PathBuf| path.display().to_string();
+    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", show(home.join(".local/bin")));
+    let mut vars = vec![
+        ("HOME".to_owned(), show(home.clone())),
+        ("PATH".to_owned(), path),
+        ("USER".to_owned(), "worker".to_owned()),
+        ("SHELL".to_owned(), "/bin/bash".to_owned()),
+        ("TERM".to_owned(), "dumb".to_owned()),
+        ("TMPDIR".to_owned(), "/tmp".to_owned()),
+        ("BASH_ENV".to_owned(), show(home.join(crate::home::ENV_FILE))),
+        (env::OUTBOX.to_owned(), show(home.join(OUTBOX))),
+        (env::WORKER.to_owned(), run.worker.to_string()),
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+    ];
+    vars.extend(ctx.env().only(env::NETWORK));
+    vars.extend(ctx.env().only(env::LOCALE));
+    vars.extend(ctx.env().only(&["NODE_EXTRA_CA_CERTS"]));
+    let values = super::init::read_values(&ctx.root, &run.worker);
+    for name in wants {
+        // What was copied when the home was made wins; a gateway's address is never copied.
+        let value = values.get(name).cloned().or_else(|| ctx.env().get(name).map(str::to_owned));
+        vars.extend(value.map(|v| (name.clone(), v)));
+    }
+    vars
+}
+
+/// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
+/// the answer line and the raw bytes after it.
+pub(super) fn ask_inside(
+    ctx: &Context,
+    worker: &WorkerId,
+    repo: &RepoSlug,
+    request: &crate::git::clone::Request,
+    max: u64,
+) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
+    let mut child = match ctx.jail_program().map_err(|e| e.to_string())? {
+        Some(bwrap) => {
+            let mirror = ctx.mirror_path(repo);
+            let jail = bare_jail(ctx, bwrap, worker, Some(&mirror)).map_err(|e| e.to_string())?;
+            jailed(&jail, &own_words(&["jail", "clone"]))
+        }
+        None => {
+            let mut own = command(own_program().map_err(|e| e.to_string())?);
+            own.args(["jail", "clone"]);
+            own
+        }
+    };
+    let out = crate::process::run_bounded(&mut child, &input, max).map_err(|e| e.to_string())?;
+    if !out.status.success() {
+        let said = crate::domain::text::one_line(&out.stderr, 400);
+        return Err(if said.is_empty() { out.status.to_string() } else { said });
+    }
+    let mut answer = out.stdout;
+    let end = answer.iter().position(|b| *b == b'\n').ok_or("no answer came out of the jail")?;
+    let raw = answer.split_off(end + 1);
+    Ok((answer, raw))
+}
+
+/// Tries a jail with its canary and nothing else in it.
+///
+/// # Errors
+/// Why it cannot be had, in words.
+pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
+    let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
+    let jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
+    let canary = serde_json::to_string(&canary(ctx, worker, None)).map_err(|e| e.to_string())?;
+    let mut child = jailed(&jail, &own_words(&["jail", "enter", &canary, "--", "/usr/bin/true"]));
+    let out = crate::process::run_bounded(&mut child, b"", 1 << 16).map_err(|e| e.to_string())?;
+    let verdict = serde_json::from_slice::<crate::sandbox::inside::Verdict>(
+        out.stdout.split(|b| *b == b'\n').next().unwrap_or_default(),
+    );
+    match verdict {
+        Ok(verdict) => verdict.jail_fault.map_or(Ok(()), Err),
+        Err(_) => Err(crate::domain::text::one_line(&out.stderr, 300)),
+    }
+}

@@ -1,0 +1,97 @@
+//! The phase before the agent: mirror, branch, issue text, clone, prompt.
+
+use jiff::Timestamp;
+
+use super::Context;
+use super::jailing::ask_inside;
+use super::prompt::{Brief, compose};
+use super::step::{self, BriefAnswer};
+use crate::domain::{BranchName, Run, text};
+use crate::git::Mirror;
+use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
+use crate::home::OUTBOX;
+use crate::plan::first_free_branch;
+use crate::store::{self, make_private_dir, write_private};
+
+/// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record.
+///
+/// # Errors
+/// Why the run cannot start, in words.
+pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
+    let url = ctx.settings.clone_url(&run.repo);
+    let git = ctx.git().map_err(|e| e.to_string())?;
+    let mirror = git
+        .mirror(&url, &ctx.mirror_path(&run.repo), ctx.settings.fetch_max_age, Timestamp::now())
+        .map_err(|e| e.to_string())?;
+    let again = run.attempt > 1 && run.branch.is_some() && run.base_sha.is_some();
+    if !again {
+        run.branch = Some(branch(run, &mirror));
+        run.base = Some(mirror.default.clone());
+        run.base_sha = Some(mirror.tip.clone());
+    }
+    let brief = match run.issue {
+        Some(_) => Some(brief(ctx, run)?),
+        None => None,
+    };
+    let prepared = make_clone(ctx, run, &mirror, url, again)?;
+    let paths = ctx.root.record(&run.worker);
+    let request = store::read_bounded(&paths.request(), 16 << 20).map_err(|e| e.to_string())?;
+    let request = request.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
+    write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
+}
+
+/// A name that the remote does not have.
+fn branch(run: &Run, mirror: &Mirror) -> BranchName {
+    match run.issue {
+        Some(issue) => {
+            first_free_branch(issue, |name| mirror.branches.contains_key(name.as_str()))
+        }
+        None => BranchName::for_run(&run.run),
+    }
+}
+
+/// Reads the issue in a process of its own: what that needs (TLS, a runtime) is gone again while
+/// the agent works.
+fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
+    let branch = run.branch.as_ref().map_or("", |b| b.as_str());
+    let answer: BriefAnswer = step::run(ctx, &run.worker, &["brief", branch])?;
+    if let Some(why) = answer.refused {
+        return Err(why);
+    }
+    run.title = Some(text::one_line(&answer.brief.title, 200));
+    Ok(answer.brief)
+}
+
+fn make_clone(
+    ctx: &Context,
+    run: &Run,
+    mirror: &Mirror,
+    url: String,
+    keep: bool,
+) -> Result<Prepared, String> {
+    let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
+        return Err("the run has no branch".into());
+    };
+    let request = Request::Prepare(Prepare {
+        git: ctx.tool("git").map_err(|e| e.to_string())?,
+        mirror: mirror.path.clone(),
+        dir: ctx.root.clone_of(&run.worker, &run.repo),
+        url,
+        base: base.clone(),
+        base_sha: base_sha.clone(),
+        branch: branch.clone(),
+        outbox: ctx.root.home(&run.worker).join(OUTBOX),
+        keep,
+    });
+    let (answer, patch) = ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+        .map_err(|e| format!("the clone could not be made ready: {e}"))?;
+    if !patch.is_empty() {
+        let completed = ctx.root.record(&run.worker).completed();
+        make_private_dir(&completed).map_err(|e| e.to_string())?;
+        let name =
+            format!("{}-{}-leftovers-{}.patch", run.repo.owner(), run.repo.name(), run.run);
+        write_private(&completed.join(name), &patch).map_err(|e| e.to_string())?;
+    }
+    serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))
+}

@@ -1,0 +1,374 @@
+//! The supervisor: owns a run from claim to archive.
+//!
+//! It is detached (a session of its own), small (no runtime, no TLS; what needs those is a process
+//! of its own, see [`step`](super::step)) and resumable: each phase is written to `task.json` before
+//! its work begins, every phase can be done again, and a supervisor started on a record carries on
+//! from the phase that it finds there.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::dispatch::READY;
+use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
+use super::prepare::prepare;
+use super::step::{self, PublishAnswer};
+use super::verify::verify;
+use super::{Context, Exit, Failure};
+use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
+use crate::executor::{Launch, Reader};
+use crate::process::{self, End, Watched, command};
+use crate::sandbox::inside::Verdict;
+use crate::store::{self, WorkerLock};
+
+/// How often a run is started before a lost supervisor counts as its failure.
+const MAX_ATTEMPTS: u32 = 2;
+
+/// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
+/// standard output.
+///
+/// # Errors
+/// When the lock or the record cannot be used; then nothing was done.
+pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
+    let lock = WorkerLock::inherit(&ctx.root, worker, std::io::stdin())?;
+    let Some(mut run) = store::read_task(&ctx.root, worker)? else {
+        return Err(Failure::new(Exit::Failed, format!("worker {worker} has no task")));
+    };
+    detach().map_err(|e| Failure::new(Exit::Failed, format!("cannot detach: {e}")))?;
+    if let Some(me) = process::identity_of_self() {
+        (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
+    }
+    take_up(&mut run);
+    Supervisor { ctx, lock, run }.run()
+}
+
+/// Decides where a record that is found is carried on.
+fn take_up(run: &mut Run) {
+    match run.phase {
+        Phase::Claimed => run.phase = Phase::Preparing,
+        Phase::Preparing | Phase::Running => {
+            if run.attempt >= MAX_ATTEMPTS {
+                run.ended = Some(Ended {
+                    outcome: Outcome::Failed,
+                    why: format!("its supervisor died {} times while it was {}", run.attempt, run.phase),
+                });
+                run.phase = Phase::Publishing;
+            } else {
+                run.attempt += 1;
+                run.phase = Phase::Preparing;
+            }
+        }
+        Phase::Verifying => {}
+        Phase::Publishing => {
+            if run.ended.is_none() {
+                run.phase = Phase::Verifying;
+            }
+        }
+    }
+    run.phase_at = Timestamp::now();
+}
+
+/// A session of its own, no terminal, and the orphans of what it starts.
+fn detach() -> nix::Result<()> {
+    match nix::unistd::setsid() {
+        // A leader already: it was started from a shell for a look.
+        Ok(_) | Err(nix::errno::Errno::EPERM) => {}
+        Err(e) => return Err(e),
+    }
+    process::become_subreaper()
+}
+
+struct Supervisor<'a> {
+    ctx: &'a Context,
+    lock: WorkerLock,
+    run: Run,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self) -> Result<(), Failure> {
+        self.save()?;
+        release_standard_streams().map_err(|e| {
+            Failure::new(Exit::Failed, format!("cannot let go of the dispatcher: {e}"))
+        })?;
+        loop {
+            match self.run.phase {
+                Phase::Claimed => self.enter(Phase::Preparing)?,
+                Phase::Preparing => match prepare(self.ctx, &mut self.run) {
+                    Ok(()) => self.enter(Phase::Running)?,
+                    Err(why) => {
+                        self.run.agent =
+                            Some(AgentReport { not_started: Some(why), ..AgentReport::default() });
+                        self.enter(Phase::Verifying)?;
+                    }
+                },
+                Phase::Running => {
+                    self.run.agent = Some(self.agent());
+                    self.enter(Phase::Verifying)?;
+                }
+                Phase::Verifying => {
+                    let agent = self.run.agent.clone().unwrap_or_default();
+                    let (work, ended) = verify(self.ctx, &self.run, &agent);
+                    (self.run.work, self.run.ended) = (Some(work), Some(ended));
+                    if self.run.outcome() == Some(Outcome::Stopped) {
+                        // The task stays, for a person to carry on or to clear.
+                        return self.save();
+                    }
+                    self.enter(Phase::Publishing)?;
+                }
+                Phase::Publishing => {
+                    self.publish()?;
+                    self.run.ended_at = Some(Timestamp::now());
+                    store::archive(&self.ctx.root, &self.lock, &self.run)?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn save(&self) -> Result<(), Failure> {
+        Ok(store::write_task(&self.ctx.root, &self.lock, &self.run)?)
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
+        self.run.phase = phase;
+        self.run.phase_at = Timestamp::now();
+        self.save()
+    }
+
+    /// Brings the ending to GitHub. What cannot be reached now is tried twice more; then the
+    /// supervisor ends, the record stays, and the next tick carries on here.
+    fn publish(&mut self) -> Result<(), Failure> {
+        let mut waits = [Duration::from_secs(10), Duration::from_secs(60)].into_iter();
+        loop {
+            let answer: Result<PublishAnswer, String> =
+                step::run(self.ctx, &self.run.worker, &["publish"]);
+            let why = match answer {
+                Ok(PublishAnswer::Done(done)) => {
+                    if let Some(ended) = done.ended {
+                        self.run.ended = Some(ended);
+                    }
+                    self.run.pr = done.pr;
+                    self.run.labels_left = done.labels_left;
+                    self.run.unsaid = done.unsaid;
+                    return Ok(());
+                }
+                Ok(PublishAnswer::Later(why)) | Err(why) => why,
+            };
+            self.run.unsaid = vec![text::one_line(&why, 300)];
+            self.save()?;
+            match waits.next() {
+                Some(wait) => std::thread::sleep(wait),
+                None => {
+                    return Err(Failure::new(
+                        Exit::Failed,
+                        format!("{} waits to be published: {why}", self.run.subject()),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Runs the agent to its end.
+    fn agent(&self) -> AgentReport {
+        match self.try_agent() {
+            Ok(report) => report,
+            Err(why) => AgentReport { not_started: Some(why), ..AgentReport::default() },
+        }
+    }
+
+    fn try_agent(&self) -> Result<AgentReport, String> {
+        let (ctx, run) = (self.ctx, &self.run);
+        let words = |e: Failure| e.to_string();
+        let (executor, program) = ctx.executor(&run.executor).map_err(words)?;
+        let paths = ctx.root.record(&run.worker);
+        let jailed_run = run.sandbox == JailMode::Bwrap;
+        let invocation = executor.invocation(&Launch {
+            program: program.clone(),
+            model: run.model.clone(),
+            session_id: run.session_id.clone().unwrap_or_default(),
+            prompt_file: if jailed_run { PROMPT_INSIDE.into() } else { paths.prompt() },
+            repo: run.repo.clone(),
+            issue: run.issue,
+            branch: run.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
+            sandbox: run.sandbox,
+        });
+        let mut child = if jailed_run {
+            let bwrap = ctx.tool(super::context::BWRAP).map_err(words)?;
+            let jail = agent_jail(ctx, bwrap, run, &program).map_err(words)?;
+            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)));
+            let canary = serde_json::to_string(&canary).map_err(|e| e.to_string())?;
+            let mut argv = own_words(&["jail", "enter", &canary, "--"]);
+            argv.extend(invocation.argv.iter().map(Into::into));
+            jailed(&jail, &argv)
+        } else {
+            let mut plain = command(&invocation.argv[0]);
+            plain.args(&invocation.argv[1..]);
+            plain.current_dir(ctx.root.clone_of(&run.worker, &run.repo));
+            plain
+        };
+        child.envs(agent_env(ctx, run, &executor.wants())).envs(invocation.env);
+        let stdin = if invocation.prompt_on_stdin {
+            Stdio::from(open(&paths.prompt())?)
+        } else {
+            Stdio::null()
+        };
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(paths.log())
+            .map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let child = child
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("cannot start {}: {e}", program.display()))?;
+        let mut output = Output {
+            log,
+            reader: executor.reader(),
+            verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            said: Vec::new(),
+        };
+        let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
+            output.take(is_err, line, whole)
+        })
+        .map_err(|e| format!("cannot watch the agent: {e}"))?;
+        // In a jail nothing can be left; without one, nothing may be.
+        process::kill_descendants();
+        Ok(output.report(&watched, run))
+    }
+}
+
+/// How far the way into the jail was seen to go.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry {
+    Awaited,
+    Passed,
+    Refused(String),
+}
+
+/// Takes the agent's output apart: to the log, to the executor's reader.
+struct Output {
+    log: File,
+    reader: Reader,
+    verdict: Entry,
+    /// Standard error before the canary's word, to say why there is no jail.
+    said: Vec<u8>,
+}
+
+impl Output {
+    fn take(&mut self, is_err: bool, line: &[u8], whole: bool) -> bool {
+        if self.verdict == Entry::Awaited {
+            if is_err {
+                self.said.extend_from_slice(&line[..line.len().min(1000)]);
+            } else {
+                self.verdict = match serde_json::from_slice::<Verdict>(line) {
+                    Ok(Verdict { jail_fault: None }) => Entry::Passed,
+                    Ok(Verdict { jail_fault: Some(why) }) => Entry::Refused(why),
+                    Err(_) => Entry::Refused("the jail did not answer".into()),
+                };
+                return false;
+            }
+        }
+        // A full disk must not end the run; the log ends there.
+        let _ = self.log.write_all(line);
+        if is_err {
+            self.reader.error_line(line);
+            return false;
+        }
+        whole && self.reader.line(line)
+    }
+
+    fn report(self, watched: &Watched, run: &Run) -> AgentReport {
+        use std::os::unix::process::ExitStatusExt;
+        let status: ExitStatus = watched.status;
+        let (exit_code, signal) = match (status.code(), status.signal()) {
+            // The jail reports a signal in the shell's way.
+            (Some(code @ 129..=192), _) if run.sandbox == JailMode::Bwrap => (None, Some(code - 128)),
+            other => other,
+        };
+        let mut report = AgentReport {
+            exit_code,
+            signal,
+            stopped: watched.end == End::Stopped,
+            limit: limit(watched.end, run),
+            duration_ms: u64::try_from(watched.took.as_millis()).unwrap_or(u64::MAX),
+            ..AgentReport::default()
+        };
+        report.not_started = match self.verdict {
+            Entry::Passed => None,
+            Entry::Refused(why) => Some(format!("the sandbox does not hold: {why}")),
+            Entry::Awaited if report.stopped => None,
+            Entry::Awaited => Some(format!(
+                "the sandbox could not be made: {}",
+                text::one_line(&String::from_utf8_lossy(&self.said), 300)
+            )),
+        };
+        // An agent that was ended only because it would not go after its final word has ended well.
+        let judged = if watched.end == End::HungAfterResult { Some(0) } else { exit_code };
+        self.reader.summary(judged).fill(&mut report);
+        report
+    }
+}
+
+fn limit(end: End, run: &Run) -> Option<String> {
+    let show = |secs: u64| {
+        if secs.is_multiple_of(60) { format!("{} minutes", secs / 60) } else { format!("{secs} seconds") }
+    };
+    match end {
+        End::WallClock => {
+            Some(format!("it took longer than {}", show(run.limits.wall_clock_secs)))
+        }
+        End::Silence => Some(format!("it said nothing for {}", show(run.limits.silence_secs))),
+        End::Itself | End::HungAfterResult | End::Stopped => None,
+    }
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Says "ready" and lets go of the dispatcher's pipe and of the lock's first descriptor.
+fn release_standard_streams() -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    // Nobody may be listening any more; the run goes on.
+    let _ = out.write_all(&READY).and_then(|()| out.flush());
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(phase: &str, attempt: u32) -> Run {
+        let json = format!(
+            r#"{{"version":1,"run":"20261121T071500-7f3a","worker":"01","kind":"implement",
+            "repo":"o/a","issue":1,"prompt":null,"model":null,"executor":"x","branch":null,
+            "base":null,"attempt":{attempt},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
+            "startedAt":"2026-11-21T07:15:00Z","pid":null,"pidStart":null,"bootId":null,
+            "sessionId":null}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_taken_up_where_it_was_left() {
+        let after = |phase: &str, attempt| {
+            let mut run = run(phase, attempt);
+            take_up(&mut run);
+            (run.phase, run.attempt, run.outcome())
+        };
+        assert_eq!(after("claimed", 1), (Phase::Preparing, 1, None));
+        assert_eq!(after("running", 1), (Phase::Preparing, 2, None));
+        assert_eq!(after("running", 2), (Phase::Publishing, 2, Some(Outcome::Failed)));
+        assert_eq!(after("verifying", 2), (Phase::Verifying, 2, None));
+        assert_eq!(after("publishing", 1), (Phase::Verifying, 1, None));
+    }
+}
