@@ -20,9 +20,10 @@ pub(super) const WANTS: &[&str] = &[
     "CLAUDE_CODE_MAX_RETRIES",
 ];
 
-/// The agent's own sandbox, strict and failing closed, for runs without our jail around it. Inside
-/// our jail it stays off: nested, it breaks `git add -A`.
-const OWN_SANDBOX: &str = r#"{"sandbox":{"enabled":true,"failIfUnavailable":true,"allowUnsandboxedCommands":false,"network":{"allowedDomains":[],"strictAllowlist":true},"filesystem":{"denyRead":["~/.ssh","~/.config/gh"],"allowWrite":[]}}}"#;
+/// The agent's own sandbox must be on and fail closed where our jail is not around it, whatever the
+/// home's settings say: they are the agent's to write. Inside our jail it stays off: nested, it
+/// breaks `git add -A`.
+const OWN_SANDBOX: &str = r#"{"sandbox":{"enabled":true,"failIfUnavailable":true,"allowUnsandboxedCommands":false,"network":{"strictAllowlist":true},"filesystem":{"denyRead":["~/.ssh","~/.config/gh"]}}}"#;
 
 pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocation {
     let mut argv = vec![launch.program.display().to_string()];
@@ -31,8 +32,6 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
         "--output-format",
         "stream-json",
         "--verbose",
-        "--permission-mode",
-        "bypassPermissions",
         // Hooks and MCP servers that the repository brings along stay off.
         "--setting-sources",
         "user",
@@ -42,6 +41,13 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
         argv.push(word.to_owned());
     }
     argv.push(launch.session_id.clone());
+    // Every tool is allowed where the jail is the wall; without it only what the agent's own sandbox
+    // holds.
+    let permissions = match launch.sandbox {
+        JailMode::Bwrap => "bypassPermissions",
+        JailMode::None => "acceptEdits",
+    };
+    argv.extend(["--permission-mode".to_owned(), permissions.to_owned()]);
     if let Some(model) = &launch.model {
         argv.extend(["--model".to_owned(), model.clone()]);
     }

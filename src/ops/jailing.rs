@@ -117,11 +117,21 @@ pub(super) fn agent_env(ctx: &Context, run: &Run, wants: &[String]) -> Vec<(Stri
         ("SHELL".to_owned(), "/bin/bash".to_owned()),
         ("TERM".to_owned(), "dumb".to_owned()),
         ("TMPDIR".to_owned(), "/tmp".to_owned()),
-        ("BASH_ENV".to_owned(), show(home.join(crate::home::ENV_FILE))),
+        ("BASH_ENV".to_owned(), show(home.join(".bashrc"))),
         (env::OUTBOX.to_owned(), show(home.join(OUTBOX))),
         (env::WORKER.to_owned(), run.worker.to_string()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ];
+    // A copied configuration that signs commits would make every commit fail: nobody is there to
+    // enter a passphrase.
+    let unsigned = [
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "commit.gpgsign"),
+        ("GIT_CONFIG_VALUE_0", "false"),
+        ("GIT_CONFIG_KEY_1", "tag.gpgsign"),
+        ("GIT_CONFIG_VALUE_1", "false"),
+    ];
+    vars.extend(unsigned.map(|(k, v)| (k.to_owned(), v.to_owned())));
     vars.extend(ctx.env().only(env::NETWORK));
     vars.extend(ctx.env().only(env::LOCALE));
     vars.extend(ctx.env().only(&["NODE_EXTRA_CA_CERTS"]));

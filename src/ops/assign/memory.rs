@@ -1,0 +1,110 @@
+//! Refusals that were found out by asking GitHub, kept between ticks: an issue that is refused
+//! today would otherwise cost requests every five minutes.
+//!
+//! A refusal holds for the issue as it was (its time of last change). Lack of trust is asked about
+//! again after an hour, because a person's rights can change without the issue changing; a pull
+//! request stays. The file is a memory: lost or broken, it is made again.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Issue;
+use crate::ops::Context;
+use crate::plan::Skip;
+use crate::store::{make_private_dir, read_bounded, write_private};
+
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    version: u32,
+    /// Trust as it was configured when these were written; another setting voids them.
+    rules: String,
+    refused: BTreeMap<String, Refusal>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Refusal {
+    updated_at: Timestamp,
+    at: Timestamp,
+    pull: Option<String>,
+    why: Option<String>,
+}
+
+/// The memory, loaded.
+#[derive(Debug)]
+pub(super) struct Memory {
+    file: File,
+    changed: bool,
+}
+
+fn key(issue: &Issue) -> String {
+    format!("{}#{}", issue.repo, issue.number)
+}
+
+fn rules(ctx: &Context) -> String {
+    format!("{:?} {} {}", ctx.settings.trust, ctx.settings.approval_label, ctx.settings.api_url)
+}
+
+impl Memory {
+    /// Loads what concerns `issues`; the rest is forgotten.
+    pub(super) fn load<'a>(ctx: &Context, issues: impl Iterator<Item = &'a Issue>) -> Self {
+        let bytes = read_bounded(&path(ctx), 16 << 20).ok().flatten();
+        let mut file: File =
+            bytes.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+        let rules = rules(ctx);
+        if file.rules != rules {
+            file = File { version: 1, rules, refused: BTreeMap::new() };
+        }
+        let open: std::collections::BTreeSet<String> = issues.map(key).collect();
+        let before = file.refused.len();
+        file.refused.retain(|at, _| open.contains(at));
+        let changed = file.refused.len() != before;
+        Self { file, changed }
+    }
+
+    pub(super) fn refuses(&self, issue: &Issue, now: Timestamp) -> Option<Skip> {
+        let known = self.file.refused.get(&key(issue))?;
+        if let Some(url) = &known.pull {
+            return Some(Skip::HasPull(url.clone()));
+        }
+        let fresh = known.updated_at == issue.updated_at
+            && known.at <= now
+            && now.duration_since(known.at) < FORGET_AFTER;
+        known.why.clone().filter(|_| fresh).map(Skip::NotTrusted)
+    }
+
+    pub(super) fn not_trusted(&mut self, issue: &Issue, why: &str, now: Timestamp) {
+        self.insert(issue, None, Some(why.to_owned()), now);
+    }
+
+    pub(super) fn has_pull(&mut self, issue: &Issue, url: &str, now: Timestamp) {
+        self.insert(issue, Some(url.to_owned()), None, now);
+    }
+
+    fn insert(&mut self, issue: &Issue, pull: Option<String>, why: Option<String>, at: Timestamp) {
+        let refusal = Refusal { updated_at: issue.updated_at, at, pull, why };
+        self.file.refused.insert(key(issue), refusal);
+        self.changed = true;
+    }
+
+    /// Writes it if it changed. A memory that cannot be written costs requests, nothing else.
+    pub(super) fn save(&self, ctx: &Context) {
+        if !self.changed {
+            return;
+        }
+        if let Ok(json) = serde_json::to_vec(&self.file)
+            && make_private_dir(&ctx.root.github()).is_ok()
+        {
+            let _ = write_private(&path(ctx), &json);
+        }
+    }
+}
+
+fn path(ctx: &Context) -> std::path::PathBuf {
+    ctx.root.github().join("refused.json")
+}

@@ -1,0 +1,294 @@
+//! One tick of cron: take up what crashed, then pair idle workers with open issues.
+//!
+//! The disk is looked at first: with no idle worker GitHub is asked nothing. The plan is made by
+//! [`plan::assign`]; this module finds out what that wants to know, asking only about issues that
+//! are next in line, and carries the result out.
+
+mod look;
+mod memory;
+
+use std::collections::BTreeMap;
+
+use super::dispatch::{self, Dispatched, start_supervisor};
+use super::{Context, Exit, Failure, jailing};
+use crate::domain::{Issue, Outcome, RepoSlug, WorkerId};
+use crate::github::{GitHub, Usage};
+use crate::plan::{self, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict};
+use crate::store::{self, AssignLock, State, WorkerLock};
+use look::Look;
+
+/// What a tick did.
+#[derive(Debug)]
+pub enum Tick {
+    /// Another `assign` is under way; nothing was done.
+    AlreadyRunning,
+    /// It went through.
+    Done(Report),
+}
+
+/// What was seen and done.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Idle workers at the start.
+    pub idle: usize,
+    /// Open issues that were looked at.
+    pub open_issues: usize,
+    /// Crashed runs that were taken up again: worker, and what it works on.
+    pub taken_up: Vec<(WorkerId, String)>,
+    /// Runs that were started (none in a dry run).
+    pub started: Vec<Dispatched>,
+    /// What would be started; only in a dry run.
+    pub planned: Vec<(WorkerId, IssueRef, String)>,
+    /// What is left alone, and why.
+    pub skipped: Vec<(IssueRef, Skip)>,
+    /// What went wrong; the rest went on.
+    pub problems: Vec<Failure>,
+    /// What GitHub was asked.
+    pub usage: Usage,
+}
+
+/// Runs a tick.
+///
+/// # Errors
+/// When nothing can be done at all: configuration, token, rate limit, sandbox.
+pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
+    let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
+    let mut report = Report::default();
+    if !dry_run {
+        take_up_crashed(ctx, &mut report)?;
+    }
+    let workers = store::list(&ctx.root)?;
+    let idle: Vec<WorkerId> = workers
+        .iter()
+        .filter(|w| matches!(w.state, State::Idle))
+        .map(|w| w.id.clone())
+        .collect();
+    report.idle = idle.len();
+    for worker in &workers {
+        if let State::Broken(why) = &worker.state {
+            let what = format!("worker {} is broken: {why}", worker.id);
+            report.problems.push(Failure::new(Exit::Failed, what));
+        }
+    }
+    if workers.is_empty() {
+        return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
+            .hint("make one: `claude-workers init 01`"));
+    }
+    if idle.len() <= ctx.settings.reserve {
+        return Ok(Tick::Done(report));
+    }
+    let github = ctx.github()?;
+    let result = pair(ctx, &github, idle, dry_run, &mut report).await;
+    report.usage = github.usage();
+    // What was started stays started: a failure on the way is one of the report's problems.
+    if let Err(failure) = result {
+        report.problems.push(failure);
+    }
+    Ok(Tick::Done(report))
+}
+
+fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
+    for worker in store::list(&ctx.root)? {
+        let State::Crashed(run) = &worker.state else { continue };
+        if run.outcome() == Some(Outcome::Stopped) {
+            continue;
+        }
+        let Some(lock) = WorkerLock::try_take(&ctx.root, &worker.id)? else { continue };
+        match start_supervisor(ctx, &lock) {
+            Ok(_) => report.taken_up.push((worker.id.clone(), run.subject())),
+            Err(failure) => report.problems.push(failure),
+        }
+    }
+    Ok(())
+}
+
+async fn pair(
+    ctx: &Context,
+    github: &GitHub,
+    mut idle: Vec<WorkerId>,
+    dry_run: bool,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (issues, repos) = see(ctx, github, report).await?;
+    report.open_issues = issues.len();
+    let mut look = Look::new(ctx, github, &issues, repos);
+    let mut verdicts = BTreeMap::new();
+    let mut probed = false;
+    loop {
+        let plan = settle(ctx, &mut look, &issues, &idle, &mut verdicts, report).await?;
+        report.skipped = plan.skipped;
+        if dry_run {
+            let title = |at: &IssueRef| {
+                let issue = issues.iter().find(|i| i.repo == at.0 && i.number == at.1);
+                issue.map(|i| i.title.clone()).unwrap_or_default()
+            };
+            report.planned = plan
+                .assignments
+                .into_iter()
+                .map(|a| (a.worker, a.issue.clone(), title(&a.issue)))
+                .collect();
+            return Ok(());
+        }
+        if plan.assignments.is_empty() {
+            return Ok(());
+        }
+        if !probed {
+            probe(ctx, &plan.assignments[0].worker)?;
+            probed = true;
+        }
+        let mut refused = false;
+        for assignment in plan.assignments {
+            let (repo, number) = assignment.issue.clone();
+            let request = dispatch::Request {
+                repo: repo.clone(),
+                issue: Some(number),
+                worker: Some(assignment.worker.clone()),
+                prompt: None,
+                model: None,
+                executor: None,
+                explicit: false,
+            };
+            let failure = match dispatch::dispatch(ctx, github, request).await {
+                Ok(started) => {
+                    idle.retain(|id| *id != assignment.worker);
+                    report.started.push(started);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            refused = true;
+            let skip = Skip::Unanswered(failure.to_string());
+            verdicts.insert(assignment.issue, Verdict::Refused(skip));
+            match failure.exit {
+                // The list was older than the issue, or somebody was quicker: no fault.
+                Exit::Refused => look.forget(&repo)?,
+                Exit::NoWorker => idle.retain(|id| *id != assignment.worker),
+                Exit::RateLimited => return Err(failure),
+                _ => report.problems.push(failure),
+            }
+        }
+        if !refused {
+            return Ok(());
+        }
+    }
+}
+
+/// Plans, and answers the plan's questions until it has none.
+async fn settle(
+    ctx: &Context,
+    look: &mut Look<'_>,
+    issues: &[Issue],
+    idle: &[WorkerId],
+    verdicts: &mut BTreeMap<IssueRef, Verdict>,
+    report: &mut Report,
+) -> Result<Plan, Failure> {
+    let rules = Rules {
+        only_label: ctx.settings.only_label.clone(),
+        max_per_repo: ctx.settings.max_per_repo,
+        reserve: ctx.settings.reserve,
+    };
+    let running: Vec<_> = store::list(&ctx.root)?
+        .into_iter()
+        .filter_map(|worker| match worker.state {
+            State::Busy(run) | State::Crashed(run) => Some((run.repo, run.issue, worker.id)),
+            _ => None,
+        })
+        .collect();
+    loop {
+        let seen = Snapshot { issues, repos: look.repos(), idle, running: &running, verdicts };
+        let plan = plan::assign(&seen, &rules);
+        if plan.questions.is_empty() {
+            return Ok(plan);
+        }
+        for question in plan.questions {
+            let verdict = look.closer(&question, report).await?;
+            verdicts.insert(question, verdict);
+        }
+    }
+}
+
+fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
+    ctx.executor(&ctx.settings.executor)?;
+    jailing::probe(ctx, worker).map_err(|why| {
+        Failure::new(Exit::Sandbox, format!("the sandbox cannot be had: {why}"))
+            .hint("`claude-workers doctor` says how to mend it")
+    })
+}
+
+/// The open issues of the configured repositories, and what the token may do there.
+async fn see(
+    ctx: &Context,
+    github: &GitHub,
+    report: &mut Report,
+) -> Result<(Vec<Issue>, BTreeMap<RepoSlug, RepoFacts>), Failure> {
+    use crate::domain::RepoPattern;
+    let mut facts = BTreeMap::new();
+    let named: Option<Vec<&RepoSlug>> = ctx.settings.repos.as_ref().and_then(|patterns| {
+        let one = |p| match p {
+            &RepoPattern::One(ref repo) => Some(repo),
+            RepoPattern::AllOf(_) => None,
+        };
+        patterns.iter().map(one).collect()
+    });
+    // One or two lists cost no more than the listing across all repositories.
+    if let Some(few) = named.filter(|n| n.len() <= 2) {
+        let issues = list_each(github, few.into_iter(), report).await?;
+        return Ok((issues, facts));
+    }
+    let wanted = |repo: &RepoSlug| match &ctx.settings.repos {
+        None => true,
+        Some(patterns) => patterns.iter().any(|p| p.matches(repo)),
+    };
+    let repos = github.my_repos(ctx.settings.repos.is_none()).await?;
+    for repo in repos.iter().filter(|r| wanted(&r.slug)) {
+        let known = RepoFacts {
+            archived: repo.archived || repo.disabled,
+            may_push: repo.may_push,
+            may_label: repo.may_label,
+        };
+        facts.insert(repo.slug.clone(), known);
+    }
+    for pattern in ctx.settings.repos.iter().flatten() {
+        if !facts.keys().any(|repo| pattern.matches(repo)) {
+            let what = format!("{pattern} is not among the repositories that the token can reach");
+            report.problems.push(
+                Failure::new(Exit::Access, what).hint("check `repos` and the token's access"),
+            );
+        }
+    }
+    match github.visible_open_issues().await {
+        Ok(mut issues) => {
+            issues.retain(|issue| facts.contains_key(&issue.repo));
+            Ok((issues, facts))
+        }
+        Err(e) if e.is_not_available() => {
+            let with_issues =
+                repos.iter().filter(|r| facts.contains_key(&r.slug) && r.open_issues > 0);
+            let issues = list_each(github, with_issues.map(|r| &r.slug), report).await?;
+            Ok((issues, facts))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The open issues of each repository; a bad one is reported and the rest goes on.
+async fn list_each(
+    github: &GitHub,
+    repos: impl Iterator<Item = &RepoSlug>,
+    report: &mut Report,
+) -> Result<Vec<Issue>, Failure> {
+    let mut issues = Vec::new();
+    for repo in repos {
+        match github.open_issues(repo).await {
+            Ok(some) => issues.extend(some),
+            Err(e) => {
+                let failure = Failure::from(e);
+                if failure.exit == Exit::RateLimited {
+                    return Err(failure);
+                }
+                report.problems.push(failure);
+            }
+        }
+    }
+    Ok(issues)
+}

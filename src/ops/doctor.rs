@@ -1,0 +1,279 @@
+//! Whether everything that is needed is there, and how to mend what is not.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::context::BWRAP;
+use super::{Context, Failure, jailing};
+use crate::domain::{JailMode, RepoPattern};
+use crate::github::{ErrorKind, GitHub};
+use crate::process::{command, run_bounded};
+use crate::store::{self, State};
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// As it should be.
+    Ok,
+    /// It works, and could be better.
+    Warning,
+    /// It does not work.
+    Failure,
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub what: String,
+    /// How it came out.
+    pub grade: Grade,
+    /// What was seen.
+    pub found: String,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>) -> Check {
+    Check { what: what.to_owned(), grade, found: found.into(), mend: mend.map(str::to_owned) }
+}
+
+/// Looks at everything. GitHub is asked who the token's user is, and about named repositories.
+pub async fn doctor(ctx: &Context) -> Vec<Check> {
+    let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
+    checks.extend(workers(ctx));
+    checks.push(disk(ctx));
+    checks.extend(token(ctx).await);
+    checks.push(cron(ctx));
+    checks
+}
+
+fn configuration(ctx: &Context) -> Check {
+    let found = match &ctx.settings.config_file {
+        Some(path) => format!("{}; root {}", path.display(), ctx.root.path().display()),
+        None => format!("defaults (no file); root {}", ctx.root.path().display()),
+    };
+    check("configuration", Grade::Ok, found, None)
+}
+
+/// The first line that a program prints for `--version`.
+fn version_of(program: &Path) -> Option<String> {
+    let mut cmd = command(program);
+    cmd.arg("--version").env("HOME", "/nonexistent").env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    let out = run_bounded(&mut cmd, b"", 1 << 16).ok()?;
+    let line = String::from_utf8_lossy(&out.stdout).lines().next()?.trim().to_owned();
+    (out.status.success() && !line.is_empty()).then_some(line)
+}
+
+fn git(ctx: &Context) -> Check {
+    match ctx.find_tool("git") {
+        None => check("git", Grade::Failure, "not found", Some("apt-get install git")),
+        Some(path) => match version_of(&path) {
+            Some(version) => check("git", Grade::Ok, format!("{} ({version})", path.display()), None),
+            None => {
+                check("git", Grade::Failure, format!("{} does not run", path.display()), Some("apt-get install --reinstall git"))
+            }
+        },
+    }
+}
+
+fn agent(ctx: &Context) -> Check {
+    let name = &ctx.settings.executor;
+    match ctx.executor(name) {
+        Err(failure) => Check {
+            what: format!("executor {name}"),
+            grade: Grade::Failure,
+            found: failure.message,
+            mend: failure.hint,
+        },
+        Ok((executor, path)) => {
+            let shown = path.display().to_string();
+            let found = match (name.as_str(), version_of(&path)) {
+                ("claude", None) => {
+                    return check("executor claude", Grade::Failure, format!("{shown} does not run"), Some("install Claude Code again: `npm install -g @anthropic-ai/claude-code`"));
+                }
+                ("claude", Some(version)) => format!("{shown} ({version})"),
+                _ => shown,
+            };
+            let keys = ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"];
+            let wants_key = executor.wants().iter().any(|w| keys.contains(&w.as_str()));
+            let ids = store::list(&ctx.root).unwrap_or_default();
+            let has_key = keys.iter().any(|k| ctx.env().get(k).is_some())
+                || executor.section().env.keys().any(|k| keys.contains(&k.as_str()))
+                || ids.iter().any(|w| {
+                    super::init::read_values(&ctx.root, &w.id).keys().any(|k| keys.contains(&k.as_str()))
+                });
+            if wants_key && !has_key {
+                let mend = "set CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) or ANTHROPIC_API_KEY before `init`";
+                return check(&format!("executor {name}"), Grade::Warning, format!("{found}; no key for the model"), Some(mend));
+            }
+            check(&format!("executor {name}"), Grade::Ok, found, None)
+        }
+    }
+}
+
+fn sandbox(ctx: &Context) -> Check {
+    if ctx.settings.sandbox == JailMode::None {
+        return check(
+            "sandbox",
+            Grade::Warning,
+            "off: agents can read and write everything that you can",
+            Some("take `mode = \"none\"` out of [sandbox]"),
+        );
+    }
+    if ctx.find_tool(BWRAP).is_none() {
+        return check("sandbox", Grade::Failure, "bubblewrap was not found", Some("apt-get install bubblewrap"));
+    }
+    let Some(worker) = store::list(&ctx.root).ok().and_then(|all| all.into_iter().find(|w| !matches!(w.state, State::Broken(_)))) else {
+        return check("sandbox", Grade::Warning, "bubblewrap is there; it can be tried once there is a worker", Some("claude-workers init 01"));
+    };
+    match jailing::probe(ctx, &worker.id) {
+        Ok(()) => check("sandbox", Grade::Ok, "bubblewrap; the canary found every wall in place", None),
+        Err(why) => {
+            let mend = if Path::new("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists() {
+                "this system restricts user namespaces: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for bwrap that allows `userns`"
+            } else {
+                "user namespaces must be allowed: `sudo sysctl -w user.max_user_namespaces=15000` (in a container: run it with them enabled)"
+            };
+            check("sandbox", Grade::Failure, why, Some(mend))
+        }
+    }
+}
+
+fn workers(ctx: &Context) -> Vec<Check> {
+    match store::list(&ctx.root) {
+        Err(e) => vec![check("workers", Grade::Failure, e.to_string(), None)],
+        Ok(all) if all.is_empty() => {
+            vec![check("workers", Grade::Warning, "none yet", Some("claude-workers init 01 02"))]
+        }
+        Ok(all) => {
+            let mut checks = vec![check("workers", Grade::Ok, format!("{} made", all.len()), None)];
+            for worker in all {
+                match worker.state {
+                    State::Broken(why) => checks.push(check(
+                        &format!("worker {}", worker.id),
+                        Grade::Failure,
+                        why,
+                        Some("look at the file named, and move it away if it is of no use"),
+                    )),
+                    State::Crashed(run) => checks.push(check(
+                        &format!("worker {}", worker.id),
+                        Grade::Warning,
+                        format!("crashed with {}", run.subject()),
+                        Some("the next `assign` carries on"),
+                    )),
+                    State::Idle | State::Busy(_) | State::Starting => {}
+                }
+            }
+            checks
+        }
+    }
+}
+
+/// Less than this and a clone or two fills the disk.
+const LOW_DISK: u64 = 2 << 30;
+
+fn disk(ctx: &Context) -> Check {
+    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let root = ctx.root.path();
+    let at = root.ancestors().find(|p| p.exists()).and_then(|p| p.canonicalize().ok());
+    let disk = at.and_then(|path| {
+        disks
+            .iter()
+            .filter(|d| path.starts_with(d.mount_point()))
+            .max_by_key(|d| d.mount_point().as_os_str().len())
+    });
+    match disk {
+        None => check("disk", Grade::Warning, "the free space cannot be found out", None),
+        Some(disk) => {
+            #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+            let gib = disk.available_space() as f64 / f64::from(1 << 30);
+            let found = format!("{gib:.1} GiB free at {}", disk.mount_point().display());
+            if disk.available_space() < LOW_DISK {
+                check("disk", Grade::Warning, found, Some("make room, or put the root elsewhere with `root`"))
+            } else {
+                check("disk", Grade::Ok, found, None)
+            }
+        }
+    }
+}
+
+async fn token(ctx: &Context) -> Vec<Check> {
+    let github = match ctx.github() {
+        Ok(github) => github,
+        Err(Failure { message, hint, .. }) => {
+            return vec![Check { what: "token".into(), grade: Grade::Failure, found: message, mend: hint }];
+        }
+    };
+    let mut checks = Vec::new();
+    if let Some(pause) = github.cooldown() {
+        let found = format!("{} until {}: {}", pause.kind, pause.until, pause.why);
+        checks.push(check("rate limit", Grade::Warning, found, Some("wait; nothing is sent until then")));
+        return checks;
+    }
+    match github.viewer().await {
+        Err(e) => {
+            checks.push(Check { what: "token".into(), grade: Grade::Failure, found: e.to_string(), mend: e.hint() });
+            return checks;
+        }
+        Ok(viewer) => {
+            let scopes = viewer.scopes.map(|s| format!("; scopes: {}", s.join(", "))).unwrap_or_default();
+            let expires = viewer.expires.map(|e| format!("; expires {e}")).unwrap_or_default();
+            let from = if ctx.env().get("GH_TOKEN").or(ctx.env().get("GITHUB_TOKEN")).is_some() {
+                "the environment"
+            } else {
+                "the token file"
+            };
+            let found = format!("of {} at {}, from {from}{scopes}{expires}", viewer.login, ctx.settings.api_url);
+            let grade = if from == "the environment" && ctx.settings.token_file.is_none() { Grade::Warning } else { Grade::Ok };
+            let mend = (grade == Grade::Warning)
+                .then_some("cron does not see your environment: put the token into a file of mode 600 and name it in `[github] token_file`");
+            checks.push(check("token", grade, found, mend));
+        }
+    }
+    checks.extend(repositories(ctx, &github).await);
+    let usage = github.usage();
+    if let (Some(remaining), Some(limit)) = (usage.remaining, usage.limit) {
+        checks.push(check("rate limit", Grade::Ok, format!("{remaining} of {limit} requests left this hour"), None));
+    }
+    checks
+}
+
+async fn repositories(ctx: &Context, github: &GitHub) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for pattern in ctx.settings.repos.iter().flatten() {
+        let RepoPattern::One(repo) = pattern else { continue };
+        let what = format!("repository {repo}");
+        checks.push(match github.repo(repo).await {
+            Ok(info) if info.archived => check(&what, Grade::Warning, "archived: no issue of it is taken", Some("take it out of `repos`")),
+            Ok(info) if info.may_push && info.may_label => check(&what, Grade::Ok, "the token may label and push", None),
+            Ok(_) => check(&what, Grade::Failure, "the token may not label and push", Some("give the token read and write access to contents, issues and pull requests")),
+            Err(e) => {
+                let grade = if e.kind() == ErrorKind::Unreachable { Grade::Warning } else { Grade::Failure };
+                Check { what, grade, found: e.to_string(), mend: e.hint() }
+            }
+        });
+    }
+    checks
+}
+
+fn cron(ctx: &Context) -> Check {
+    let mend = "run `crontab -e` and add: */5 * * * * /path/to/claude-workers assign -q";
+    let Some(crontab) = ctx.find_tool("crontab") else {
+        return check("cron", Grade::Warning, "crontab was not found: nothing runs `assign`", Some(mend));
+    };
+    let mut cmd = command(crontab);
+    cmd.arg("-l").env("PATH", "/usr/bin:/bin").env("HOME", &ctx.settings.user_home);
+    let lines = run_bounded(&mut cmd, b"", 1 << 20).map(|o| o.stdout).unwrap_or_default();
+    let lines = String::from_utf8_lossy(&lines).into_owned();
+    let line = lines.lines().find(|l| {
+        !l.trim_start().starts_with('#') && l.contains("assign") && (l.contains("claude-workers") || l.contains("cw "))
+    });
+    match line {
+        Some(line) => check("cron", Grade::Ok, crate::domain::text::one_line(line, 120), None),
+        None => check("cron", Grade::Warning, "no line runs `assign`", Some(mend)),
+    }
+}

@@ -1,0 +1,174 @@
+//! What people ask. The disk answers; GitHub is not asked.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Context, Exit, Failure};
+use crate::domain::{JailMode, Outcome, Phase, Run, WorkerId};
+use crate::plan::in_a_line;
+use crate::store::{self, Skipped, State};
+
+/// The answer to `status`. As JSON it is versioned; fields may be added to a version.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Version of the shape.
+    pub version: u32,
+    /// The root.
+    pub root: PathBuf,
+    /// The configured wall around agents.
+    pub sandbox: JailMode,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// One worker.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerStatus {
+    /// Its id.
+    pub id: WorkerId,
+    /// `idle`, `starting`, `busy`, `stopped`, `crashed` or `broken`.
+    pub state: &'static str,
+    /// Its run, unless it is idle or broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskStatus>,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A run under way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// The record.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Seconds since the claim.
+    pub elapsed_secs: i64,
+    /// Seconds since the agent last wrote something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet_secs: Option<u64>,
+}
+
+/// Looks at all workers, or at one.
+///
+/// # Errors
+/// When the one asked for does not exist, or the root cannot be read.
+pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<Status, Failure> {
+    let workers = match only {
+        None => store::list(&ctx.root)?,
+        Some(id) => {
+            known(ctx, id)?;
+            vec![store::worker(&ctx.root, id.clone())]
+        }
+    };
+    Ok(Status {
+        version: 1,
+        root: ctx.root.path().to_owned(),
+        sandbox: ctx.settings.sandbox,
+        workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+    })
+}
+
+fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
+    let quiet_secs = worker
+        .last_activity
+        .and_then(|at| Timestamp::try_from(at).ok())
+        .map(|at| u64::try_from(now.as_second() - at.as_second()).unwrap_or(0));
+    let task = |run: Box<Run>| {
+        let elapsed_secs = (now.as_second() - run.started_at.as_second()).max(0);
+        Some(TaskStatus { run: *run, elapsed_secs, quiet_secs })
+    };
+    let id = worker.id;
+    match worker.state {
+        State::Idle => WorkerStatus { id, state: "idle", task: None, problem: None },
+        State::Starting => WorkerStatus { id, state: "starting", task: None, problem: None },
+        State::Busy(run) => WorkerStatus { id, state: "busy", task: task(run), problem: None },
+        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => {
+            WorkerStatus { id, state: "stopped", task: task(run), problem: None }
+        }
+        State::Crashed(run) => {
+            let problem = match run.phase {
+                Phase::Publishing => format!(
+                    "waits to be published{}; the next `assign` carries on",
+                    run.unsaid.first().map(|w| format!(" ({w})")).unwrap_or_default()
+                ),
+                phase => format!("its supervisor died while it was {phase}; the next `assign` carries on"),
+            };
+            WorkerStatus { id, state: "crashed", task: task(run), problem: Some(problem) }
+        }
+        State::Broken(why) => {
+            WorkerStatus { id, state: "broken", task: None, problem: Some(why) }
+        }
+    }
+}
+
+fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
+    if store::list(&ctx.root)?.iter().any(|w| w.id == *id) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
+        .hint("`claude-workers status` lists them"))
+}
+
+/// A finished run, with a line on why it ended as it did.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// The record.
+    #[serde(flatten)]
+    pub run: Run,
+    /// Outcome and last words in one line.
+    pub summary: String,
+    /// Whole minutes, rounded up.
+    pub minutes: Option<i64>,
+}
+
+/// The finished runs, oldest first, and the records that cannot be read.
+///
+/// # Errors
+/// When the worker does not exist, or the root cannot be read.
+pub fn history(
+    ctx: &Context,
+    only: Option<&WorkerId>,
+) -> Result<(Vec<HistoryEntry>, Vec<Skipped>), Failure> {
+    if let Some(id) = only {
+        known(ctx, id)?;
+    }
+    let (runs, skipped) = store::completed(&ctx.root, only)?;
+    let entries = runs
+        .into_iter()
+        .map(|run| HistoryEntry {
+            summary: run
+                .ended
+                .as_ref()
+                .map(|ended| in_a_line(ended, run.agent.as_ref()))
+                .unwrap_or_default(),
+            minutes: run.minutes(),
+            run,
+        })
+        .collect();
+    Ok((entries, skipped))
+}
+
+/// The log of a worker's current run, or of its last one.
+///
+/// # Errors
+/// When the worker does not exist or has never run.
+pub fn log_path(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
+    known(ctx, id)?;
+    let paths = ctx.root.record(id);
+    if paths.log().exists() {
+        return Ok(paths.log());
+    }
+    let (runs, _) = store::completed(&ctx.root, Some(id))?;
+    runs.iter()
+        .rev()
+        .map(|run| paths.completed().join(format!("{}.log", run.archive_stem())))
+        .find(|path| path.exists())
+        .ok_or_else(|| Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
+}
