@@ -58,6 +58,13 @@ impl GitHub {
         let ask = Ask::write(Method::POST, url, format!("the label {name} of {repo}"), Some(body));
         match self.send(&ask).await {
             Err(Error::Unprocessable { codes, .. }) if codes.iter().any(|c| is_there(c)) => {}
+            // Not every server of this API says why.
+            Err(refused @ Error::Unprocessable { .. }) => {
+                let label = self.url(&format!("{}/labels/{}", repo_path(repo), encode(name)));
+                if self.send(&Ask::get(label, &ask.what)).await.is_err() {
+                    return Err(refused);
+                }
+            }
             other => drop(other?),
         }
         known.push(Label(name.to_owned()));

@@ -321,6 +321,7 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
         texts.push(text);
         next = error.source();
     }
-    texts.retain(|t| !t.is_empty() && t != "Service Error");
+    // octocrab's names for the places in it where an error came up.
+    texts.retain(|t| !matches!(t.as_str(), "" | "Service Error" | "Hyper Error" | "Other"));
     texts.join(": ")
 }

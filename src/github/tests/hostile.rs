@@ -6,10 +6,8 @@ async fn a_next_page_on_another_server_is_never_asked() {
     let dir = tempfile::tempdir().unwrap();
     let evil = Server::start(|_| ok(&json!([]))).await;
     let link = format!("<{}/issues?page=2>; rel=\"next\"", evil.url);
-    let server = Server::start(move |_| {
-        reply(200, &[("link", &link), ("etag", "\"1\"")], &json!([]))
-    })
-    .await;
+    let server =
+        Server::start(move |_| reply(200, &[("link", &link), ("etag", "\"1\"")], &json!([]))).await;
     let github = github(&server.url, dir.path());
     for error in [
         github.open_issues(&app()).await.unwrap_err(),
@@ -36,10 +34,9 @@ async fn pages_without_an_end_are_given_up() {
 #[tokio::test]
 async fn a_truncated_answer_is_an_error_and_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let url = raw_server(
-        b"HTTP/1.1 200 OK\r\netag: \"1\"\r\ncontent-length: 1000\r\n\r\n[{\"number\":",
-    )
-    .await;
+    let url =
+        raw_server(b"HTTP/1.1 200 OK\r\netag: \"1\"\r\ncontent-length: 1000\r\n\r\n[{\"number\":")
+            .await;
     let error = github(&url, dir.path()).open_issues(&app()).await.unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error}");
     // Without a length, only the JSON tells.
@@ -126,22 +123,22 @@ async fn the_token_is_in_no_message_debug_output_or_file() {
         token: Some(TOKEN.to_owned().into()),
         state_dir: dir.path().to_owned(),
     };
-    let mut shown = format!("{settings:?} {settings:#?}");
+    let mut shown = vec![format!("{settings:?} {settings:#?}")];
     let github = GitHub::new(settings).unwrap();
     for error in [
         github.viewer().await.unwrap_err(),
         github.create_comment(&app(), number(1), "x").await.unwrap_err(),
     ] {
-        shown += &format!("{error} {error:?} {:?}", error.hint());
+        shown.push(format!("{error} {error:?} {:?}", error.hint()));
     }
-    shown += &format!("{github:?} {:?}", github.usage());
+    shown.push(format!("{github:?} {:?}", github.usage()));
+    let shown = shown.join(" ");
     assert!(shown.contains("[token]"), "{shown}");
     assert!(!shown.contains(TOKEN), "{shown}");
 
-    let limited = Server::start(|seen| {
-        reply(429, &[], &json!({ "message": seen.header("authorization") }))
-    })
-    .await;
+    let limited =
+        Server::start(|seen| reply(429, &[], &json!({ "message": seen.header("authorization") })))
+            .await;
     super::github(&limited.url, dir.path()).viewer().await.unwrap_err();
     let kept = std::fs::read_to_string(dir.path().join("cooldown.json")).unwrap();
     assert!(kept.contains("[token]") && !kept.contains(TOKEN), "{kept}");

@@ -1,6 +1,7 @@
 //! The room against a scripted server on loopback.
 
 mod hostile;
+mod lists;
 mod pauses;
 mod reading;
 mod writing;

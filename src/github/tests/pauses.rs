@@ -5,10 +5,13 @@ use crate::github::{ErrorKind, LimitKind};
 
 /// Meets a limit with these headers; then asks from a second instance. Returns what was
 /// remembered.
-async fn meet(code: u16, headers: &'static [(&str, &str)], words: &'static str) -> (LimitKind, SignedDuration) {
+async fn meet(
+    code: u16,
+    headers: &'static [(&str, &str)],
+    words: &'static str,
+) -> (LimitKind, SignedDuration) {
     let dir = tempfile::tempdir().unwrap();
-    let server =
-        Server::start(move |_| reply(code, headers, &json!({ "message": words }))).await;
+    let server = Server::start(move |_| reply(code, headers, &json!({ "message": words }))).await;
     let before = Timestamp::now();
     let first = github(&server.url, dir.path());
     let error = first.create_comment(&app(), number(22), "hi").await.unwrap_err();
