@@ -1,0 +1,91 @@
+//! One issue and what was said about it.
+
+use http::Method;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::repos::repo_path;
+use super::transport::Ask;
+use super::{Error, GitHub, wire};
+use crate::domain::{Issue, IssueNumber, RepoSlug};
+
+/// A comment on an issue or pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// Its id, for [`GitHub::update_comment`].
+    pub id: u64,
+    /// Login of its author; `ghost` if the account is deleted.
+    pub author: String,
+    /// Whether GitHub says that the author is a bot.
+    pub is_bot: bool,
+    /// Its text: hostile.
+    pub body: String,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// Its page for people.
+    pub url: String,
+}
+
+/// The path of an issue's things.
+pub(super) fn issue_path(repo: &RepoSlug, number: IssueNumber) -> String {
+    format!("{}/issues/{number}", repo_path(repo))
+}
+
+impl GitHub {
+    /// One issue with its body, always read afresh.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] if it is in another repository now, [`Error::Gone`] if it was deleted, and
+    /// whatever a read can meet.
+    pub async fn issue(&self, repo: &RepoSlug, number: IssueNumber) -> Result<Issue, Error> {
+        let ask = Ask::get(self.url(&issue_path(repo, number)), format!("{repo}#{number}"));
+        let found: wire::WholeIssue = self.fetch_named(&ask).await?;
+        let there = found.repo().unwrap_or_else(|| repo.clone());
+        let issue = found
+            .into_domain(there, Option::unwrap_or_default)
+            .map_err(|e| self.bad_answer(&ask.what, &e.to_string()))?;
+        if issue.repo != *repo || issue.number != number {
+            let to = format!("{}#{}", issue.repo, issue.number);
+            return Err(Error::Moved { what: ask.what, to });
+        }
+        Ok(issue)
+    }
+
+    /// All comments, oldest first.
+    pub async fn comments(
+        &self,
+        repo: &RepoSlug,
+        number: IssueNumber,
+    ) -> Result<Vec<Comment>, Error> {
+        let path = format!("{}/comments?per_page=100", issue_path(repo, number));
+        let what = format!("the comments of {repo}#{number}");
+        let comments: Vec<wire::Comment> = self.all(&path, &what).await?;
+        Ok(comments.into_iter().map(Into::into).collect())
+    }
+
+    /// Writes a comment.
+    pub async fn create_comment(
+        &self,
+        repo: &RepoSlug,
+        number: IssueNumber,
+        body: &str,
+    ) -> Result<Comment, Error> {
+        let url = self.url(&format!("{}/comments", issue_path(repo, number)));
+        let what = format!("a comment on {repo}#{number}");
+        let ask = Ask::write(Method::POST, url, what, Some(json!({ "body": body })));
+        Ok(self.fetch::<wire::Comment>(&ask).await?.into())
+    }
+
+    /// Replaces the text of a comment.
+    pub async fn update_comment(
+        &self,
+        repo: &RepoSlug,
+        id: u64,
+        body: &str,
+    ) -> Result<Comment, Error> {
+        let url = self.url(&format!("{}/issues/comments/{id}", repo_path(repo)));
+        let what = format!("comment {id} of {repo}");
+        let ask = Ask::write(Method::PATCH, url, what, Some(json!({ "body": body })));
+        Ok(self.fetch::<wire::Comment>(&ask).await?.into())
+    }
+}
