@@ -1,6 +1,117 @@
-//! Being written.
+//! The command line: parse, call `ops`, print.
+//!
+//! Data goes to standard output, everything else to standard error. One file a command, with its
+//! arguments and its function side by side.
 
-/// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod assign;
+mod demo;
+mod dispatch;
+mod doctor;
+mod history;
+mod init;
+mod inner;
+mod logs;
+mod print;
+mod status;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{Env, Flags};
+use crate::ops::{Context, Exit, Failure};
+
+/// Works on your open GitHub issues while you sleep: pairs idle workers with open issues, runs a
+/// coding agent for each in a sandbox, and opens the pull requests.
+#[derive(Debug, Parser)]
+#[command(name = "claude-workers", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    /// Where workers and their records live [default: ~/workers]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Configuration file [default: ~/.config/claude-workers/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Base of GitHub's REST API [default: https://api.github.com]
+    #[arg(long, global = true, value_name = "URL")]
+    api_url: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  claude-workers demo                        see it all happen, without an account
+  claude-workers init 01 02                  make two workers
+  claude-workers assign --dry-run            show what would be started
+  claude-workers dispatch -r octo/app -i 22  work on one issue now
+  claude-workers status                      who is doing what
+
+Exit codes:
+  0 done   1 could not do it   2 wrong usage or configuration   3 no idle worker
+  4 task refused   5 GitHub access   6 rate limit   7 no sandbox";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Assign(assign::Args),
+    Dispatch(dispatch::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    History(history::Args),
+    Doctor(doctor::Args),
+    Demo(demo::Args),
+    #[command(flatten)]
+    Inner(inner::Inner),
+}
+
+/// Runs the program and says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
+    let flags = Flags { root: cli.root, config: cli.config, api_url: cli.api_url };
+    match run(cli.command, flags) {
+        Ok(code) => code,
+        Err(failure) => {
+            print::failure(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
+    // What runs inside a jail, or for git, has no configuration to read.
+    let command = match command {
+        Command::Inner(inner::Inner::Jail(args)) => return inner::jail(args),
+        Command::Inner(inner::Inner::GitCredential(args)) => {
+            return Ok(inner::git_credential(&args));
+        }
+        other => other,
+    };
+    let ctx = Context::new(flags, Env::of_process())?;
+    match command {
+        Command::Init(args) => init::run(&ctx, &args),
+        Command::Assign(args) => assign::run(&ctx, &args),
+        Command::Dispatch(args) => dispatch::run(&ctx, args),
+        Command::Status(args) => status::run(&ctx, &args),
+        Command::Logs(args) => logs::run(&ctx, &args),
+        Command::History(args) => history::run(&ctx, &args),
+        Command::Doctor(args) => doctor::run(&ctx, &args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Inner(inner) => inner::run(&ctx, inner),
+    }
+}
+
+/// Runs asynchronous work on this thread. Made only by the commands that talk to GitHub.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?
+        .block_on(work)
 }

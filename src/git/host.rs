@@ -41,7 +41,13 @@ impl HostEnv {
 
 /// The name under which git's children find the token. It is set for git alone and never in a
 /// configuration, a URL or an argument.
-pub(crate) const TOKEN_VAR: &str = "CLAUDE_WORKERS_GIT_TOKEN";
+const TOKEN_VAR: &str = "CLAUDE_WORKERS_GIT_TOKEN";
+
+/// The token, in a process that git started to ask for it.
+#[must_use]
+pub fn token_for_helper() -> Option<String> {
+    env::Env::of_process().get(TOKEN_VAR).map(str::to_owned)
+}
 
 /// Git on the host.
 #[derive(Debug)]

@@ -17,6 +17,8 @@ const MOST_PAGES: usize = 500;
 
 const VISIBLE: &str = "/issues?filter=all&state=open&sort=updated&direction=desc&per_page=100";
 const MINE: &str = "/user/repos?affiliation=owner,collaborator,organization_member&per_page=100";
+/// Those that the token's user owns.
+const OWNED: &str = "/user/repos?affiliation=owner&per_page=100";
 
 fn issues_of(repo: &RepoSlug) -> String {
     format!("{}/issues?state=open&sort=updated&direction=desc&per_page=100", repo_path(repo))
@@ -43,12 +45,13 @@ enum Order {
 }
 
 impl GitHub {
-    /// All repositories of which the token's user is owner, collaborator or member. One
-    /// conditional request a page. Those with a name or default branch that this program cannot
+    /// All repositories of which the token's user is owner (and, unless `owned_only`, collaborator
+    /// or member). One conditional request a page. Those with a name or default branch that this program cannot
     /// hold are left out.
-    pub async fn my_repos(&self) -> Result<Vec<RepoInfo>, Error> {
+    pub async fn my_repos(&self, owned_only: bool) -> Result<Vec<RepoInfo>, Error> {
         let what = "the repositories this token can see";
-        let repos = self.conditional::<wire::Repo>(MINE, what, Order::Other, |_| true).await?;
+        let path = if owned_only { OWNED } else { MINE };
+        let repos = self.conditional::<wire::Repo>(path, what, Order::Other, |_| true).await?;
         let mut repos: Vec<RepoInfo> =
             repos.into_iter().filter_map(|r| RepoInfo::try_from(r).ok()).collect();
         let mut seen = HashSet::new();

@@ -40,9 +40,8 @@ pub(super) fn take_worker(ctx: &Context, wanted: Option<&WorkerId>) -> Result<Wo
     let shown = workers.iter().filter(|w| wanted.is_none_or(|id| *id == w.id));
     let lines: Vec<String> = shown.map(|w| what_it_does(w, now)).collect();
     let failure = match wanted {
-        Some(_) => Failure::new(Exit::NoWorker, lines.join("; ")).hint(
-            "choose another worker with -w, or leave -w out to take the first that is idle",
-        ),
+        Some(_) => Failure::new(Exit::NoWorker, lines.join("; "))
+            .hint("choose another worker with -w, or leave -w out to take the first that is idle"),
         None => Failure::new(Exit::NoWorker, format!("no worker is idle: {}", lines.join("; ")))
             .hint("wait, or make another worker with `claude-workers init <id>`"),
     };

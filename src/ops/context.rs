@@ -71,8 +71,10 @@ impl Context {
     pub fn tool(&self, name: &str) -> Result<PathBuf, Failure> {
         self.find_tool(name).ok_or_else(|| {
             let exit = if name == BWRAP { Exit::Sandbox } else { Exit::Failed };
-            Failure::new(exit, format!("{name} was not found"))
-                .hint(format!("{}; `claude-workers doctor` shows what is missing", how_to_get(name)))
+            Failure::new(exit, format!("{name} was not found")).hint(format!(
+                "{}; `claude-workers doctor` shows what is missing",
+                how_to_get(name)
+            ))
         })
     }
 
@@ -158,11 +160,9 @@ fn how_to_get(name: &str) -> String {
     match name {
         "git" => "install it: `apt-get install git`".into(),
         BWRAP => "install it: `apt-get install bubblewrap`".into(),
-        "claude" => {
-            "install Claude Code: `npm install -g @anthropic-ai/claude-code`, or set \
+        "claude" => "install Claude Code: `npm install -g @anthropic-ai/claude-code`, or set \
              `[executors.claude] path`"
-                .into()
-        }
+            .into(),
         _ => format!("install {}, or write its absolute path", Path::new(name).display()),
     }
 }

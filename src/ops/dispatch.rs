@@ -199,7 +199,10 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
     let worker = lock.worker();
     let log_path = ctx.root.record(worker).supervisor_log();
     let fail = |why: String| {
-        Failure::new(Exit::Failed, format!("the supervisor of worker {worker} did not start: {why}"))
+        Failure::new(
+            Exit::Failed,
+            format!("the supervisor of worker {worker} did not start: {why}"),
+        )
     };
     let log = File::options()
         .create(true)

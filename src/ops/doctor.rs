@@ -72,10 +72,15 @@ fn git(ctx: &Context) -> Check {
     match ctx.find_tool("git") {
         None => check("git", Grade::Failure, "not found", Some("apt-get install git")),
         Some(path) => match version_of(&path) {
-            Some(version) => check("git", Grade::Ok, format!("{} ({version})", path.display()), None),
-            None => {
-                check("git", Grade::Failure, format!("{} does not run", path.display()), Some("apt-get install --reinstall git"))
+            Some(version) => {
+                check("git", Grade::Ok, format!("{} ({version})", path.display()), None)
             }
+            None => check(
+                "git",
+                Grade::Failure,
+                format!("{} does not run", path.display()),
+                Some("apt-get install --reinstall git"),
+            ),
         },
     }
 }
@@ -93,7 +98,14 @@ fn agent(ctx: &Context) -> Check {
             let shown = path.display().to_string();
             let found = match (name.as_str(), version_of(&path)) {
                 ("claude", None) => {
-                    return check("executor claude", Grade::Failure, format!("{shown} does not run"), Some("install Claude Code again: `npm install -g @anthropic-ai/claude-code`"));
+                    return check(
+                        "executor claude",
+                        Grade::Failure,
+                        format!("{shown} does not run"),
+                        Some(
+                            "install Claude Code again: `npm install -g @anthropic-ai/claude-code`",
+                        ),
+                    );
                 }
                 ("claude", Some(version)) => format!("{shown} ({version})"),
                 _ => shown,
@@ -104,11 +116,18 @@ fn agent(ctx: &Context) -> Check {
             let has_key = keys.iter().any(|k| ctx.env().get(k).is_some())
                 || executor.section().env.keys().any(|k| keys.contains(&k.as_str()))
                 || ids.iter().any(|w| {
-                    super::init::read_values(&ctx.root, &w.id).keys().any(|k| keys.contains(&k.as_str()))
+                    super::init::read_values(&ctx.root, &w.id)
+                        .keys()
+                        .any(|k| keys.contains(&k.as_str()))
                 });
             if wants_key && !has_key {
                 let mend = "set CLAUDE_CODE_OAUTH_TOKEN (from `claude setup-token`) or ANTHROPIC_API_KEY before `init`";
-                return check(&format!("executor {name}"), Grade::Warning, format!("{found}; no key for the model"), Some(mend));
+                return check(
+                    &format!("executor {name}"),
+                    Grade::Warning,
+                    format!("{found}; no key for the model"),
+                    Some(mend),
+                );
             }
             check(&format!("executor {name}"), Grade::Ok, found, None)
         }
@@ -125,15 +144,32 @@ fn sandbox(ctx: &Context) -> Check {
         );
     }
     if ctx.find_tool(BWRAP).is_none() {
-        return check("sandbox", Grade::Failure, "bubblewrap was not found", Some("apt-get install bubblewrap"));
+        return check(
+            "sandbox",
+            Grade::Failure,
+            "bubblewrap was not found",
+            Some("apt-get install bubblewrap"),
+        );
     }
-    let Some(worker) = store::list(&ctx.root).ok().and_then(|all| all.into_iter().find(|w| !matches!(w.state, State::Broken(_)))) else {
-        return check("sandbox", Grade::Warning, "bubblewrap is there; it can be tried once there is a worker", Some("claude-workers init 01"));
+    let Some(worker) = store::list(&ctx.root)
+        .ok()
+        .and_then(|all| all.into_iter().find(|w| !matches!(w.state, State::Broken(_))))
+    else {
+        return check(
+            "sandbox",
+            Grade::Warning,
+            "bubblewrap is there; it can be tried once there is a worker",
+            Some("claude-workers init 01"),
+        );
     };
     match jailing::probe(ctx, &worker.id) {
-        Ok(()) => check("sandbox", Grade::Ok, "bubblewrap; the canary found every wall in place", None),
+        Ok(()) => {
+            check("sandbox", Grade::Ok, "bubblewrap; the canary found every wall in place", None)
+        }
         Err(why) => {
-            let mend = if Path::new("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists() {
+            let mend = if Path::new("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+                .exists()
+            {
                 "this system restricts user namespaces: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for bwrap that allows `userns`"
             } else {
                 "user namespaces must be allowed: `sudo sysctl -w user.max_user_namespaces=15000` (in a container: run it with them enabled)"
@@ -182,6 +218,7 @@ fn disk(ctx: &Context) -> Check {
     let at = root.ancestors().find(|p| p.exists()).and_then(|p| p.canonicalize().ok());
     let disk = at.and_then(|path| {
         disks
+            .list()
             .iter()
             .filter(|d| path.starts_with(d.mount_point()))
             .max_by_key(|d| d.mount_point().as_os_str().len())
@@ -193,7 +230,12 @@ fn disk(ctx: &Context) -> Check {
             let gib = disk.available_space() as f64 / f64::from(1 << 30);
             let found = format!("{gib:.1} GiB free at {}", disk.mount_point().display());
             if disk.available_space() < LOW_DISK {
-                check("disk", Grade::Warning, found, Some("make room, or put the root elsewhere with `root`"))
+                check(
+                    "disk",
+                    Grade::Warning,
+                    found,
+                    Some("make room, or put the root elsewhere with `root`"),
+                )
             } else {
                 check("disk", Grade::Ok, found, None)
             }
@@ -205,30 +247,53 @@ async fn token(ctx: &Context) -> Vec<Check> {
     let github = match ctx.github() {
         Ok(github) => github,
         Err(Failure { message, hint, .. }) => {
-            return vec![Check { what: "token".into(), grade: Grade::Failure, found: message, mend: hint }];
+            return vec![Check {
+                what: "token".into(),
+                grade: Grade::Failure,
+                found: message,
+                mend: hint,
+            }];
         }
     };
     let mut checks = Vec::new();
     if let Some(pause) = github.cooldown() {
         let found = format!("{} until {}: {}", pause.kind, pause.until, pause.why);
-        checks.push(check("rate limit", Grade::Warning, found, Some("wait; nothing is sent until then")));
+        checks.push(check(
+            "rate limit",
+            Grade::Warning,
+            found,
+            Some("wait; nothing is sent until then"),
+        ));
         return checks;
     }
     match github.viewer().await {
         Err(e) => {
-            checks.push(Check { what: "token".into(), grade: Grade::Failure, found: e.to_string(), mend: e.hint() });
+            checks.push(Check {
+                what: "token".into(),
+                grade: Grade::Failure,
+                found: e.to_string(),
+                mend: e.hint(),
+            });
             return checks;
         }
         Ok(viewer) => {
-            let scopes = viewer.scopes.map(|s| format!("; scopes: {}", s.join(", "))).unwrap_or_default();
+            let scopes =
+                viewer.scopes.map(|s| format!("; scopes: {}", s.join(", "))).unwrap_or_default();
             let expires = viewer.expires.map(|e| format!("; expires {e}")).unwrap_or_default();
             let from = if ctx.env().get("GH_TOKEN").or(ctx.env().get("GITHUB_TOKEN")).is_some() {
                 "the environment"
             } else {
                 "the token file"
             };
-            let found = format!("of {} at {}, from {from}{scopes}{expires}", viewer.login, ctx.settings.api_url);
-            let grade = if from == "the environment" && ctx.settings.token_file.is_none() { Grade::Warning } else { Grade::Ok };
+            let found = format!(
+                "of {} at {}, from {from}{scopes}{expires}",
+                viewer.login, ctx.settings.api_url
+            );
+            let grade = if from == "the environment" && ctx.settings.token_file.is_none() {
+                Grade::Warning
+            } else {
+                Grade::Ok
+            };
             let mend = (grade == Grade::Warning)
                 .then_some("cron does not see your environment: put the token into a file of mode 600 and name it in `[github] token_file`");
             checks.push(check("token", grade, found, mend));
@@ -237,7 +302,12 @@ async fn token(ctx: &Context) -> Vec<Check> {
     checks.extend(repositories(ctx, &github).await);
     let usage = github.usage();
     if let (Some(remaining), Some(limit)) = (usage.remaining, usage.limit) {
-        checks.push(check("rate limit", Grade::Ok, format!("{remaining} of {limit} requests left this hour"), None));
+        checks.push(check(
+            "rate limit",
+            Grade::Ok,
+            format!("{remaining} of {limit} requests left this hour"),
+            None,
+        ));
     }
     checks
 }
@@ -248,11 +318,27 @@ async fn repositories(ctx: &Context, github: &GitHub) -> Vec<Check> {
         let RepoPattern::One(repo) = pattern else { continue };
         let what = format!("repository {repo}");
         checks.push(match github.repo(repo).await {
-            Ok(info) if info.archived => check(&what, Grade::Warning, "archived: no issue of it is taken", Some("take it out of `repos`")),
-            Ok(info) if info.may_push && info.may_label => check(&what, Grade::Ok, "the token may label and push", None),
-            Ok(_) => check(&what, Grade::Failure, "the token may not label and push", Some("give the token read and write access to contents, issues and pull requests")),
+            Ok(info) if info.archived => check(
+                &what,
+                Grade::Warning,
+                "archived: no issue of it is taken",
+                Some("take it out of `repos`"),
+            ),
+            Ok(info) if info.may_push && info.may_label => {
+                check(&what, Grade::Ok, "the token may label and push", None)
+            }
+            Ok(_) => check(
+                &what,
+                Grade::Failure,
+                "the token may not label and push",
+                Some("give the token read and write access to contents, issues and pull requests"),
+            ),
             Err(e) => {
-                let grade = if e.kind() == ErrorKind::Unreachable { Grade::Warning } else { Grade::Failure };
+                let grade = if e.kind() == ErrorKind::Unreachable {
+                    Grade::Warning
+                } else {
+                    Grade::Failure
+                };
                 Check { what, grade, found: e.to_string(), mend: e.hint() }
             }
         });
@@ -263,14 +349,21 @@ async fn repositories(ctx: &Context, github: &GitHub) -> Vec<Check> {
 fn cron(ctx: &Context) -> Check {
     let mend = "run `crontab -e` and add: */5 * * * * /path/to/claude-workers assign -q";
     let Some(crontab) = ctx.find_tool("crontab") else {
-        return check("cron", Grade::Warning, "crontab was not found: nothing runs `assign`", Some(mend));
+        return check(
+            "cron",
+            Grade::Warning,
+            "crontab was not found: nothing runs `assign`",
+            Some(mend),
+        );
     };
     let mut cmd = command(crontab);
     cmd.arg("-l").env("PATH", "/usr/bin:/bin").env("HOME", &ctx.settings.user_home);
     let lines = run_bounded(&mut cmd, b"", 1 << 20).map(|o| o.stdout).unwrap_or_default();
     let lines = String::from_utf8_lossy(&lines).into_owned();
     let line = lines.lines().find(|l| {
-        !l.trim_start().starts_with('#') && l.contains("assign") && (l.contains("claude-workers") || l.contains("cw "))
+        !l.trim_start().starts_with('#')
+            && l.contains("assign")
+            && (l.contains("claude-workers") || l.contains("cw "))
     });
     match line {
         Some(line) => check("cron", Grade::Ok, crate::domain::text::one_line(line, 120), None),

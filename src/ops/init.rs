@@ -34,8 +34,11 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
     make_private_dir(record.dir())?;
     make_private_dir(&record.completed())?;
     write_values(&ctx.root, worker, &values)?;
-    let links =
-        [("task.json", record.task()), ("worker.log", record.log()), ("completed", record.completed())];
+    let links = [
+        ("task.json", record.task()),
+        ("worker.log", record.log()),
+        ("completed", record.completed()),
+    ];
     let report = home::create(&Blueprint {
         worker,
         home: &home,

@@ -31,13 +31,7 @@ pub(super) fn bare_jail(
     let own = Bind { from: own_program()?, to: OWN_INSIDE.into(), writable: false };
     let mut binds = vec![Bind::write(&home), own];
     binds.extend(mirror.map(Bind::read));
-    Ok(Jail {
-        bwrap,
-        binds,
-        network: false,
-        cwd: home,
-        as_root: nix::unistd::geteuid().is_root(),
-    })
+    Ok(Jail { bwrap, binds, network: false, cwd: home, as_root: nix::unistd::geteuid().is_root() })
 }
 
 /// The agent's jail: the bare one with network, the prompt, what the agent's program needs, and
@@ -53,15 +47,12 @@ pub(super) fn agent_jail(
     jail.network = true;
     jail.cwd = ctx.root.clone_of(&run.worker, &run.repo);
     let record = ctx.root.record(&run.worker);
-    jail.binds.push(Bind {
-        from: record.prompt(),
-        to: PROMPT_INSIDE.into(),
-        writable: false,
-    });
+    jail.binds.push(Bind { from: record.prompt(), to: PROMPT_INSIDE.into(), writable: false });
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
     let certificates = ctx.env().only(&["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"]);
     let certificates = certificates.map(|(_, path)| PathBuf::from(path));
-    let extra = needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
+    let extra =
+        needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
     for path in extra {
         // What is in the home is there already, and writable by right.
         if path.is_absolute() && path.exists() && !path.starts_with(ctx.root.home(&run.worker)) {
@@ -84,7 +75,8 @@ pub(super) fn canary(ctx: &Context, worker: &WorkerId, mirror: Option<&Path>) ->
     hidden.extend(sibling.map(|w| ctx.root.home(&w.id)));
     let home = ctx.root.home(worker);
     let allowed = |path: &PathBuf| {
-        home.starts_with(path) || ctx.settings.read_only.iter().any(|r| r.starts_with(path) || path.starts_with(r))
+        home.starts_with(path)
+            || ctx.settings.read_only.iter().any(|r| r.starts_with(path) || path.starts_with(r))
     };
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
@@ -109,7 +101,10 @@ pub(super) fn jailed(jail: &Jail, argv: &[OsString]) -> Command {
 pub(super) fn agent_env(ctx: &Context, run: &Run, wants: &[String]) -> Vec<(String, String)> {
     let home = ctx.root.home(&run.worker);
     let show = |path: PathBuf| path.display().to_string();
-    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", show(home.join(".local/bin")));
+    let path = format!(
+        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        show(home.join(".local/bin"))
+    );
     let mut vars = vec![
         ("HOME".to_owned(), show(home.clone())),
         ("PATH".to_owned(), path),

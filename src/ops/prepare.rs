@@ -44,9 +44,7 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
 /// A name that the remote does not have.
 fn branch(run: &Run, mirror: &Mirror) -> BranchName {
     match run.issue {
-        Some(issue) => {
-            first_free_branch(issue, |name| mirror.branches.contains_key(name.as_str()))
-        }
+        Some(issue) => first_free_branch(issue, |name| mirror.branches.contains_key(name.as_str())),
         None => BranchName::for_run(&run.run),
     }
 }
@@ -89,8 +87,7 @@ fn make_clone(
     if !patch.is_empty() {
         let completed = ctx.root.record(&run.worker).completed();
         make_private_dir(&completed).map_err(|e| e.to_string())?;
-        let name =
-            format!("{}-{}-leftovers-{}.patch", run.repo.owner(), run.repo.name(), run.run);
+        let name = format!("{}-{}-leftovers-{}.patch", run.repo.owner(), run.repo.name(), run.run);
         write_private(&completed.join(name), &patch).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))

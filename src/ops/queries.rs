@@ -97,13 +97,13 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
                     "waits to be published{}; the next `assign` carries on",
                     run.unsaid.first().map(|w| format!(" ({w})")).unwrap_or_default()
                 ),
-                phase => format!("its supervisor died while it was {phase}; the next `assign` carries on"),
+                phase => format!(
+                    "its supervisor died while it was {phase}; the next `assign` carries on"
+                ),
             };
             WorkerStatus { id, state: "crashed", task: task(run), problem: Some(problem) }
         }
-        State::Broken(why) => {
-            WorkerStatus { id, state: "broken", task: None, problem: Some(why) }
-        }
+        State::Broken(why) => WorkerStatus { id, state: "broken", task: None, problem: Some(why) },
     }
 }
 

@@ -10,7 +10,8 @@ use super::prompt::Brief;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, BranchName, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+    BLOCKED_LABEL, BranchName, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId,
+    text,
 };
 use crate::git::Imported;
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
@@ -27,9 +28,11 @@ pub(super) fn run<T: DeserializeOwned>(
     worker: &WorkerId,
     words: &[&str],
 ) -> Result<T, String> {
-    let all: Vec<&str> = ["step", worker.as_str()].into_iter().chain(words.iter().copied()).collect();
+    let all: Vec<&str> =
+        ["step", worker.as_str()].into_iter().chain(words.iter().copied()).collect();
     let mut own = ctx.own_command(&all).map_err(|e| e.to_string())?;
-    let out = run_bounded(&mut own, b"", 16 << 20).map_err(|e| format!("cannot run a step: {e}"))?;
+    let out =
+        run_bounded(&mut own, b"", 16 << 20).map_err(|e| format!("cannot run a step: {e}"))?;
     if !out.status.success() {
         let said = out.stderr.trim_start_matches("error: ");
         return Err(text::one_line(said, 600));
@@ -64,7 +67,10 @@ pub async fn brief(
     let run = record(ctx, worker)?;
     let github = ctx.github()?;
     let Some(number) = run.issue else {
-        return Err(Failure::new(Exit::Failed, format!("the task of worker {worker} has no issue")));
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the task of worker {worker} has no issue"),
+        ));
     };
     let refused = |why: String| BriefAnswer { refused: Some(why), ..BriefAnswer::default() };
     let issue = github.issue(&run.repo, number).await?;
@@ -140,9 +146,13 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
     let run = record(ctx, worker)?;
     let github = ctx.github()?;
     let Some(ended) = run.ended.clone() else {
-        return Err(Failure::new(Exit::Failed, format!("the task of worker {worker} has not ended")));
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the task of worker {worker} has not ended"),
+        ));
     };
-    let mut publishing = Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
+    let mut publishing =
+        Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
     match publishing.all().await {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
         Err(later) => Ok(PublishAnswer::Later(later)),
@@ -192,8 +202,7 @@ impl Publishing<'_> {
     }
 
     async fn pull_request(&self, work: &Work) -> Result<PullRef, Refused> {
-        let (Some(branch), Some(base), Some(head)) =
-            (&self.run.branch, &self.run.base, &work.head)
+        let (Some(branch), Some(base), Some(head)) = (&self.run.branch, &self.run.base, &work.head)
         else {
             return Err(Refused::Final("the run has no branch".into()));
         };
@@ -330,7 +339,11 @@ impl Publishing<'_> {
         };
         let mut blocked = !block;
         if block {
-            let result = match self.github.ensure_label(repo, BLOCKED_LABEL, "B60205", "Needs a person").await {
+            let result = match self
+                .github
+                .ensure_label(repo, BLOCKED_LABEL, "B60205", "Needs a person")
+                .await
+            {
                 Ok(()) => self.github.add_label(repo, issue, BLOCKED_LABEL).await.map(drop),
                 Err(e) => Err(e),
             };

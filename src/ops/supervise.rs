@@ -54,7 +54,10 @@ fn take_up(run: &mut Run) {
             if run.attempt >= MAX_ATTEMPTS {
                 run.ended = Some(Ended {
                     outcome: Outcome::Failed,
-                    why: format!("its supervisor died {} times while it was {}", run.attempt, run.phase),
+                    why: format!(
+                        "its supervisor died {} times while it was {}",
+                        run.attempt, run.phase
+                    ),
                 });
                 run.phase = Phase::Publishing;
             } else {
@@ -288,7 +291,9 @@ impl Output {
         let status: ExitStatus = watched.status;
         let (exit_code, signal) = match (status.code(), status.signal()) {
             // The jail reports a signal in the shell's way.
-            (Some(code @ 129..=192), _) if run.sandbox == JailMode::Bwrap => (None, Some(code - 128)),
+            (Some(code @ 129..=192), _) if run.sandbox == JailMode::Bwrap => {
+                (None, Some(code - 128))
+            }
             other => other,
         };
         let mut report = AgentReport {
@@ -317,12 +322,14 @@ impl Output {
 
 fn limit(end: End, run: &Run) -> Option<String> {
     let show = |secs: u64| {
-        if secs.is_multiple_of(60) { format!("{} minutes", secs / 60) } else { format!("{secs} seconds") }
+        if secs.is_multiple_of(60) {
+            format!("{} minutes", secs / 60)
+        } else {
+            format!("{secs} seconds")
+        }
     };
     match end {
-        End::WallClock => {
-            Some(format!("it took longer than {}", show(run.limits.wall_clock_secs)))
-        }
+        End::WallClock => Some(format!("it took longer than {}", show(run.limits.wall_clock_secs))),
         End::Silence => Some(format!("it said nothing for {}", show(run.limits.silence_secs))),
         End::Itself | End::HungAfterResult | End::Stopped => None,
     }

@@ -12,7 +12,7 @@ async fn a_next_page_on_another_server_is_never_asked() {
     for error in [
         github.open_issues(&app()).await.unwrap_err(),
         github.comments(&app(), number(22)).await.unwrap_err(),
-        github.my_repos().await.unwrap_err(),
+        github.my_repos(false).await.unwrap_err(),
     ] {
         assert!(matches!(error, Error::BadAnswer { .. }), "{error}");
         assert!(error.to_string().contains("another server"), "{error}");

@@ -208,11 +208,11 @@ async fn every_page_of_the_repositories_is_asked_for() {
     })
     .await;
     let github = github(&format!("{}/api/v3/", server.url), dir.path());
-    let repos = github.my_repos().await.unwrap();
+    let repos = github.my_repos(false).await.unwrap();
     assert_eq!(repos[0].slug, app());
     assert_eq!((repos[0].may_push, repos[0].may_label), (true, true));
     assert_eq!((repos[1].may_push, repos[1].may_label), (false, true));
-    assert_eq!(github.my_repos().await.unwrap(), repos);
+    assert_eq!(github.my_repos(false).await.unwrap(), repos);
     assert_eq!(github.usage().not_modified, 2);
     assert_eq!(
         server.lines()[..2],

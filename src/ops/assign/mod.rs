@@ -58,11 +58,8 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         take_up_crashed(ctx, &mut report)?;
     }
     let workers = store::list(&ctx.root)?;
-    let idle: Vec<WorkerId> = workers
-        .iter()
-        .filter(|w| matches!(w.state, State::Idle))
-        .map(|w| w.id.clone())
-        .collect();
+    let idle: Vec<WorkerId> =
+        workers.iter().filter(|w| matches!(w.state, State::Idle)).map(|w| w.id.clone()).collect();
     report.idle = idle.len();
     for worker in &workers {
         if let State::Broken(why) = &worker.state {

@@ -1,0 +1,123 @@
+//! `dispatch`
+
+use std::io::{IsTerminal, Read};
+use std::process::ExitCode;
+
+use super::{block_on, print};
+use crate::domain::{IssueNumber, RepoSlug, WorkerId};
+use crate::ops::dispatch::{Dispatched, Request, dispatch};
+use crate::ops::{Context, Exit, Failure};
+
+/// Give one issue, or a prompt of your own, to a worker
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claude-workers dispatch -r octo/app -i 22
+  claude-workers dispatch -r octo/app -i 22 -m opus -w 01
+  claude-workers dispatch -r octo/app -i 22 -p \"Investigate and comment, don't fix\"
+  claude-workers dispatch -r octo/app -p \"Update the dependencies\"
+  claude-workers dispatch -r octo/app < prompt.txt
+
+Standard input is read only without -i and -p (and not from a terminal), or with `-p -`.
+Returns as soon as the supervisor is up; `claude-workers status` shows how it goes.")]
+pub(super) struct Args {
+    /// Repository, owner/name
+    #[arg(short, long, value_name = "OWNER/NAME")]
+    repo: RepoSlug,
+    /// Issue
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    issue: Option<IssueNumber>,
+    /// Worker [default: the first that is idle]
+    #[arg(short, long, value_name = "ID")]
+    worker: Option<WorkerId>,
+    /// Prompt of your own; `-` reads it from standard input
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// Model [default: `model` of the configuration, else sonnet]
+    #[arg(short, long, value_name = "NAME", value_parser = word)]
+    model: Option<String>,
+    /// Executor [default: `executor` of the configuration, else claude]
+    #[arg(short, long, value_name = "NAME")]
+    executor: Option<String>,
+    /// Print the run as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A name that cannot be taken for an option by the agent's program.
+fn word(value: &str) -> Result<String, String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.:/[]@".contains(c);
+    if value.is_empty() || value.starts_with('-') || !value.chars().all(fine) {
+        return Err("only letters, digits and -_.:/[]@ are allowed, and no dash in front".into());
+    }
+    Ok(value.to_owned())
+}
+
+/// A larger prompt is a mistake.
+const MAX_PROMPT: u64 = 8 << 20;
+
+pub(super) fn run(ctx: &Context, args: Args) -> Result<ExitCode, Failure> {
+    let Dispatched { run, pid } = start(ctx, &args)?;
+    if args.json {
+        return print::json(&run_json(&run, pid));
+    }
+    print::out(&format!(
+        "worker {} works on {} (run {}, pid {pid})\n",
+        run.worker,
+        run.subject(),
+        run.run
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_json(run: &crate::domain::Run, pid: u32) -> serde_json::Value {
+    let mut value = serde_json::to_value(run).unwrap_or_default();
+    value["pid"] = pid.into();
+    value
+}
+
+fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
+    let request = Request {
+        repo: args.repo.clone(),
+        issue: args.issue,
+        worker: args.worker.clone(),
+        prompt: prompt(args)?,
+        model: args.model.clone(),
+        executor: args.executor.clone(),
+        explicit: true,
+    };
+    let github = ctx.github()?;
+    block_on(dispatch(ctx, &github, request))
+}
+
+fn prompt(args: &Args) -> Result<Option<String>, Failure> {
+    let from_stdin = match &args.prompt {
+        Some(text) => text == "-",
+        None => args.issue.is_none() && !std::io::stdin().is_terminal(),
+    };
+    let text = if from_stdin {
+        let mut bytes = Vec::new();
+        std::io::stdin().take(MAX_PROMPT + 1).read_to_end(&mut bytes).map_err(|e| {
+            Failure::new(Exit::Failed, format!("cannot read the prompt from standard input: {e}"))
+        })?;
+        if bytes.len() as u64 > MAX_PROMPT {
+            let limit = MAX_PROMPT >> 20;
+            let message = format!("the prompt is larger than {limit} MiB");
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    } else {
+        args.prompt.clone()
+    };
+    match text {
+        Some(text) if text.trim().is_empty() => {
+            Err(Failure::new(Exit::Usage, "the prompt is empty")
+                .hint("give one with -p, or an issue with -i"))
+        }
+        None if args.issue.is_none() => {
+            Err(Failure::new(Exit::Usage, "there is neither an issue nor a prompt")
+                .hint("give an issue with -i, a prompt with -p, or both"))
+        }
+        text => Ok(text),
+    }
+}

@@ -1,0 +1,147 @@
+//! Commands that the program calls itself: hidden, and no interface for anybody else.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use super::block_on;
+use crate::domain::{BranchName, WorkerId};
+use crate::git::clone::{self, Request};
+use crate::ops::{Context, Exit, Failure, step, supervise};
+use crate::process::command;
+use crate::sandbox::inside::{Canary, Verdict};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Inner {
+    /// Own a run from claim to archive
+    #[command(hide = true)]
+    Supervise {
+        /// The worker
+        worker: WorkerId,
+    },
+    /// Do the part of a run that talks to GitHub
+    #[command(hide = true)]
+    Step {
+        /// The worker
+        worker: WorkerId,
+        #[command(subcommand)]
+        what: Step,
+    },
+    /// Be the first process in a jail
+    #[command(hide = true)]
+    Jail(JailArgs),
+    /// Give git the token
+    #[command(hide = true)]
+    GitCredential(CredentialArgs),
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Step {
+    /// Read the issue
+    Brief {
+        /// The branch that the run would publish
+        branch: BranchName,
+    },
+    /// Push, open, say, label
+    Publish,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct JailArgs {
+    #[command(subcommand)]
+    what: Jail,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Jail {
+    /// Try the walls, then become the program
+    Enter {
+        /// What to try, as JSON
+        canary: String,
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        argv: Vec<std::ffi::OsString>,
+    },
+    /// Make, reset or read the clone
+    Clone,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CredentialArgs {
+    /// What git wants
+    action: String,
+}
+
+pub(super) fn run(ctx: &Context, inner: Inner) -> Result<ExitCode, Failure> {
+    match inner {
+        Inner::Supervise { worker } => supervise::supervise(ctx, &worker)?,
+        Inner::Step { worker, what: Step::Brief { branch } } => {
+            answer(&block_on(step::brief(ctx, &worker, &branch))?)?;
+        }
+        Inner::Step { worker, what: Step::Publish } => {
+            answer(&block_on(step::publish(ctx, &worker))?)?;
+        }
+        Inner::Jail(args) => return jail(args),
+        Inner::GitCredential(args) => return Ok(git_credential(&args)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot answer: {e}"));
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(|e| fail(e.into()))?;
+    out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)
+}
+
+pub(super) fn git_credential(args: &CredentialArgs) -> ExitCode {
+    let token = crate::git::token_for_helper();
+    super::print::out(&step::git_credential(&args.action, token.as_deref()));
+    ExitCode::SUCCESS
+}
+
+pub(super) fn jail(args: JailArgs) -> Result<ExitCode, Failure> {
+    match args.what {
+        Jail::Enter { canary, argv } => enter(&canary, &argv),
+        Jail::Clone => {
+            let fail = |e: String| Failure::new(Exit::Failed, e);
+            let mut input = Vec::new();
+            std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
+            let request: Request =
+                serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
+            let raw = match request {
+                Request::Prepare(prepare) => {
+                    let (prepared, patch) = clone::prepare(&prepare)?;
+                    answer(&prepared)?;
+                    patch
+                }
+                Request::Collect(collect) => {
+                    let (work, pack) = clone::collect(&collect)?;
+                    answer(&work)?;
+                    pack
+                }
+            };
+            std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The exit code when the walls do not hold; the verdict on standard output says more.
+const WALL_FAULT: u8 = 70;
+
+fn enter(canary: &str, argv: &[std::ffi::OsString]) -> Result<ExitCode, Failure> {
+    let fault = match serde_json::from_str::<Canary>(canary) {
+        Ok(canary) => canary.try_all().err(),
+        Err(e) => Some(format!("the canary's orders are wrong: {e}")),
+    };
+    let held = fault.is_none();
+    answer(&Verdict { jail_fault: fault })?;
+    if !held {
+        return Ok(ExitCode::from(WALL_FAULT));
+    }
+    let mut agent = command(&argv[0]);
+    agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
+    let e = agent.exec();
+    Err(Failure::new(Exit::Failed, format!("cannot start {}: {e}", argv[0].display())))
+}
