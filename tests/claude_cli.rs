@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "this program has no use for silence")]
 #[path = "support/model.rs"]
 mod model;
+#[expect(dead_code, reason = "this program has no use for the emulator")]
 #[path = "support/npm.rs"]
 mod npm;
 #[path = "support/recording.rs"]
