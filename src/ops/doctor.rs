@@ -213,12 +213,13 @@ fn workers(ctx: &Context) -> Vec<Check> {
 const LOW_DISK: u64 = 2 << 30;
 
 fn disk(ctx: &Context) -> Check {
-    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let Ok(disks) = sysinfo::Disks::new_with_refreshed_list() else {
+        return check("disk", Grade::Warning, "the free space cannot be found out", None);
+    };
     let root = ctx.root.path();
     let at = root.ancestors().find(|p| p.exists()).and_then(|p| p.canonicalize().ok());
     let disk = at.and_then(|path| {
         disks
-            .list()
             .iter()
             .filter(|d| path.starts_with(d.mount_point()))
             .max_by_key(|d| d.mount_point().as_os_str().len())
