@@ -28,11 +28,17 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// `/repos/octo/app/issues?page=2`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let mark = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{mark}{}", self.path, self.query)
+    }
+
     /// `GET /repos/octo/app/issues?page=2`.
     #[must_use]
     pub fn line(&self) -> String {
-        let mark = if self.query.is_empty() { "" } else { "?" };
-        format!("{} {}{mark}{}", self.method, self.path, self.query)
+        format!("{} {}", self.method, self.target())
     }
 
     /// A header of the request, by its lower-case name.

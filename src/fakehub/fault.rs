@@ -49,7 +49,8 @@ impl Fault {
     /// anywhere in `/path?query` (as sent, without the API's prefix; empty is any).
     #[must_use]
     pub fn answer(method: &str, path: &str, status: u16) -> Self {
-        let body = json!({"message": "injected", "documentation_url": "https://docs.github.com/rest"});
+        let body =
+            json!({"message": "injected", "documentation_url": "https://docs.github.com/rest"});
         Self::new(method, path, Ending::Answer { status, headers: Vec::new(), body })
     }
 
@@ -113,11 +114,7 @@ impl Fault {
 
 /// What the first rule that is due says about this request; counts it down, and takes rules away
 /// that have done their work.
-pub(super) fn strike(
-    rules: &mut Vec<Fault>,
-    method: &str,
-    path_and_query: &str,
-) -> Option<Strike> {
+pub(super) fn strike(rules: &mut Vec<Fault>, method: &str, path_and_query: &str) -> Option<Strike> {
     let mut found = None;
     for rule in rules.iter_mut().filter(|r| r.matches(method, path_and_query)) {
         if rule.passes > 0 {

@@ -91,13 +91,14 @@ impl Git {
         if files.is_empty() {
             return Ok(());
         }
-        let mut stream = format!("commit refs/heads/{branch}\n");
-        stream.push_str("committer GitHub <noreply@github.com> 1767225600 +0000\n");
-        stream.push_str("data 14\nInitial commit\n");
+        let mut stream = Vec::new();
+        writeln!(stream, "commit refs/heads/{branch}")?;
+        writeln!(stream, "committer GitHub <noreply@github.com> 1767225600 +0000")?;
+        writeln!(stream, "data 14\nInitial commit")?;
         for (path, text) in files {
             let mode = if text.starts_with("#!") { "100755" } else { "100644" };
             let path = path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            stream.push_str(&format!("M {mode} inline \"{path}\"\ndata {}\n{text}\n", text.len()));
+            writeln!(stream, "M {mode} inline \"{path}\"\ndata {}\n{text}", text.len())?;
         }
         let args = ["fast-import", "--quiet"];
         let mut child = self
@@ -108,7 +109,7 @@ impl Git {
             .stderr(Stdio::piped())
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(stream.as_bytes())?;
+            stdin.write_all(&stream)?;
         }
         checked(&args, &child.wait_with_output()?).map(drop)
     }

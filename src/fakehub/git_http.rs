@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::api::{self, Request};
 use super::auth;
+use super::lock;
 use super::server::Outgoing;
 use super::state::{Role, State, now};
-use super::lock;
 
 /// What a git client asks for.
 pub(super) struct Service {
@@ -163,7 +163,7 @@ async fn cgi(command: std::process::Command, request: &Request) -> io::Result<Ou
     };
     let ((), output) = tokio::join!(feed, child.wait_with_output());
     let output = output?;
-    parsed(output.stdout.into()).ok_or_else(|| {
+    parsed(&output.stdout.into()).ok_or_else(|| {
         io::Error::other(format!(
             "git http-backend failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
@@ -172,11 +172,10 @@ async fn cgi(command: std::process::Command, request: &Request) -> io::Result<Ou
 }
 
 /// A CGI answer: headers, an empty line, the body.
-fn parsed(output: Bytes) -> Option<Outgoing> {
+fn parsed(output: &Bytes) -> Option<Outgoing> {
     let end = output.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&output[..end]).ok()?;
-    let mut outgoing =
-        Outgoing { status: 200, headers: Vec::new(), body: output.slice(end + 4..) };
+    let mut outgoing = Outgoing { status: 200, headers: Vec::new(), body: output.slice(end + 4..) };
     for line in head.lines() {
         let (name, value) = line.split_once(':')?;
         if name.eq_ignore_ascii_case("status") {
@@ -195,10 +194,10 @@ mod tests {
     #[test]
     fn a_cgi_answer_has_a_status_headers_and_a_body() {
         let raw = "Status: 403 Forbidden\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\n";
-        let outgoing = parsed(Bytes::from_static(raw.as_bytes())).unwrap();
+        let outgoing = parsed(&Bytes::from_static(raw.as_bytes())).unwrap();
         assert_eq!(outgoing.status, 403);
         assert_eq!(outgoing.headers, [("content-type".to_owned(), "text/plain".to_owned())]);
         assert_eq!(outgoing.body, "no\r\n\r\n");
-        assert!(parsed(Bytes::from_static(b"nothing of the kind")).is_none());
+        assert!(parsed(&Bytes::from_static(b"nothing of the kind")).is_none());
     }
 }

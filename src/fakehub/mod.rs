@@ -12,8 +12,10 @@
 //! What real GitHub has and this has not: forks, teams, reviews, checks, milestones, assignees,
 //! search and GraphQL; lists never lag.
 
+mod activity;
 mod api;
 mod auth;
+mod changes;
 mod exchange;
 mod fault;
 mod git;
@@ -34,9 +36,10 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+pub use activity::NewIssue;
 pub use exchange::Exchange;
 pub use fault::Fault;
-pub use setup::{NewIssue, NewRepo};
+pub use setup::NewRepo;
 pub use state::Role;
 pub use views::{CommentView, IssueView, LabelView, PullView};
 

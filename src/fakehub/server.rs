@@ -89,15 +89,14 @@ async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: HttpRequest) 
     };
     let service = if behind.is_some() { None } else { git_http::Service::of(&request) };
     let mut exchange = begun(&request, service.is_none());
-    let strike = fault::strike(&mut lock(&state).faults, &request.method, &exchange_path(&request));
+    let strike = fault::strike(&mut lock(&state).faults, &request.method, &exchange.target());
     exchange.injected = strike.is_some();
     let done = if strike.as_ref().is_none_or(|s| s.applied) {
-        let (outgoing, login) = match service {
-            Some(service) => git_http::serve(&state, &request, service).await,
-            None => {
-                let (reply, login) = api::answer(&mut lock(&state), &request);
-                (Outgoing::from(reply), login)
-            }
+        let (outgoing, login) = if let Some(service) = service {
+            git_http::serve(&state, &request, service).await
+        } else {
+            let (reply, login) = api::answer(&mut lock(&state), &request);
+            (Outgoing::from(reply), login)
         };
         exchange.login = login;
         Some(outgoing)
@@ -125,11 +124,6 @@ async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: HttpRequest) 
         Some(outgoing) => send(outgoing),
         None => Response::new(Body::new(Broken { first: None, claimed: 1 })),
     }
-}
-
-fn exchange_path(request: &Request) -> String {
-    let mark = if request.query.is_empty() { "" } else { "?" };
-    format!("{}{mark}{}", request.path, request.query)
 }
 
 /// The log's entry for a request that has no answer yet.

@@ -75,11 +75,15 @@ impl Client {
             None => format!("{}{path}", self.prefix),
         };
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
-        for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len()));
+        let headers: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{}connection: close\r\n\
+             content-length: {}\r\n\r\n",
+            self.host,
+            headers.concat(),
+            body.len()
+        );
         let mut socket = TcpStream::connect(&self.host).expect("the server listens");
         socket.write_all(format!("{head}{body}").as_bytes()).expect("the request is sent");
         let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 //! neither the program's requests nor the fake's answers drift toward what the other wants.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use claude_workers::fakehub::Exchange;
 use jsonschema::Validator;
@@ -9,67 +10,58 @@ use serde_json::{Value, json};
 
 const DESCRIPTION: &str = include_str!("../data/github-openapi.json");
 
+static DESCRIBED: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(DESCRIPTION).expect("the description is JSON"));
+
 /// Everything in which the exchanges differ from the description; empty if nothing does. Git's
 /// own exchanges are left out, and so are answers that were injected.
 pub fn validate_exchanges(exchanges: &[Exchange]) -> Vec<String> {
-    let mut description = Description::read();
+    let mut checker = Checker { validators: HashMap::new() };
     let rest = exchanges.iter().filter(|e| e.api);
-    rest.flat_map(|e| description.check(e).into_iter().map(|p| format!("{}: {p}", e.line())))
-        .collect()
+    rest.flat_map(|e| checker.check(e).into_iter().map(|p| format!("{}: {p}", e.line()))).collect()
 }
 
-/// `get /repos/{owner}/{repo}/issues`, if the description has the operation that was asked for.
-pub fn operation_of(exchange: &Exchange) -> Option<String> {
-    let description = Description::read();
-    let path = description.path_of(&exchange.path)?;
+/// `get /repos/{owner}/{repo}/issues`: the operation that was asked for, and its description. An
+/// error if GitHub has none such.
+pub fn operation_of(exchange: &Exchange) -> Result<(String, &'static Value), String> {
+    // Repositories by id are GitHub's own shorthand, which the description leaves out.
+    let named = match exchange.path.strip_prefix("/repositories/") {
+        Some(rest) => format!("/repos/by-id/{rest}"),
+        None => exchange.path.clone(),
+    };
+    let paths = DESCRIBED["paths"].as_object().expect("paths are an object");
+    let fitting = paths.keys().filter(|template| fits(template, &named));
+    // The one with most literal parts means this path.
+    let path = fitting
+        .max_by_key(|t| t.split('/').filter(|p| !p.starts_with('{')).count())
+        .ok_or("no such path in GitHub's description")?;
     let method = exchange.method.to_lowercase();
-    description.json["paths"][&path].get(&method)?;
-    Some(format!("{method} {path}"))
+    match paths[path].get(&method) {
+        Some(operation) => Ok((format!("{method} {path}"), operation)),
+        None => Err(format!("no such method on {path} in GitHub's description")),
+    }
 }
 
-struct Description {
-    json: Value,
+struct Checker {
     /// Compiled once per place in the description.
     validators: HashMap<String, Validator>,
 }
 
-impl Description {
-    fn read() -> Self {
-        let json = serde_json::from_str(DESCRIPTION).expect("the description is JSON");
-        Self { json, validators: HashMap::new() }
-    }
-
-    /// The description's path that fits: the one with most literal parts.
-    fn path_of(&self, path: &str) -> Option<String> {
-        // Repositories by id are GitHub's own shorthand, which the description leaves out.
-        let named = match path.strip_prefix("/repositories/") {
-            Some(rest) => format!("/repos/by-id/{rest}"),
-            None => path.to_owned(),
-        };
-        let paths = self.json["paths"].as_object().expect("paths are an object");
-        let fitting = paths.keys().filter(|template| fits(template, &named));
-        fitting.max_by_key(|t| t.split('/').filter(|p| !p.starts_with('{')).count()).cloned()
-    }
-
+impl Checker {
     fn check(&mut self, exchange: &Exchange) -> Vec<String> {
-        let Some(path) = self.path_of(&exchange.path) else {
-            return vec!["no such path in GitHub's description".to_owned()];
+        let (place, operation) = match operation_of(exchange) {
+            Ok(found) => found,
+            Err(problem) => return vec![problem],
         };
-        let method = exchange.method.to_lowercase();
-        let Some(operation) = self.json["paths"][&path].get(&method).cloned() else {
-            return vec![format!("no such method on {path} in GitHub's description")];
-        };
-        let place = format!("{method} {path}");
-        let mut problems = self.check_query(&place, &operation, &exchange.query);
-        // What the fake refused shows that a request was wrong on purpose, or is a finding of its
-        // own in the caller's tests.
+        let mut problems = self.check_query(&place, operation, &exchange.query);
+        // What was refused with a documented error shows a request that was wrong on purpose.
         let accepted = exchange.injected || exchange.status.is_none_or(|s| s < 400);
         if accepted {
-            problems.extend(self.check_request(&place, &operation, exchange.request.as_ref()));
+            problems.extend(self.check_request(&place, operation, exchange.request.as_ref()));
         }
         if let Some(status) = exchange.status.filter(|_| !exchange.injected) {
             let response = exchange.response.as_ref();
-            problems.extend(self.check_response(&place, &operation, status, response));
+            problems.extend(self.check_response(&place, operation, status, response));
         }
         problems
     }
@@ -123,16 +115,16 @@ impl Description {
         let documented = operation["responses"].get(status.to_string());
         let schema = match (documented, status) {
             (Some(schema), _) if !schema.is_null() => schema.clone(),
-            (Some(_), _) | (None, 304) => {
+            (Some(_), ..400) | (None, 304) => {
                 let body = response.map(|_| format!("{status} with a body"));
                 return body.into_iter().collect();
             }
             // These GitHub answers everywhere, documented or not.
-            (None, 422) => json!({"$ref": "#/components/schemas/validation-error"}),
-            (None, 301 | 307 | 400 | 401 | 403 | 404 | 409 | 410 | 429) => json!({
+            (_, 422) => json!({"$ref": "#/components/schemas/validation-error"}),
+            (_, 301 | 307 | 400 | 401 | 403 | 404 | 409 | 410 | 429) => json!({
                 "$ref": "#/components/schemas/basic-error", "required": ["message"],
             }),
-            (None, _) => return vec![format!("status {status} is not documented")],
+            _ => return vec![format!("status {status} is not documented")],
         };
         match response {
             Some(body) => self.validate(&format!("{place} {status}"), &schema, body),
@@ -143,7 +135,7 @@ impl Description {
     /// What is wrong with a value; the schema's place names its compiled form.
     fn validate(&mut self, place: &str, schema: &Value, value: &Value) -> Vec<String> {
         let validator = self.validators.entry(place.to_owned()).or_insert_with(|| {
-            let whole = json!({"allOf": [schema], "components": self.json["components"]});
+            let whole = json!({"allOf": [schema], "components": DESCRIBED["components"]});
             jsonschema::options()
                 .with_draft(jsonschema::Draft::Draft202012)
                 .should_validate_formats(true)
@@ -160,8 +152,7 @@ fn fits(template: &str, path: &str) -> bool {
     let (mut wanted, mut given) = (template.split('/'), path.split('/'));
     loop {
         match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some("{ref}"), Some(_)) => return true,
+            (None, None) | (Some("{ref}"), Some(_)) => return true,
             (Some(w), Some(g)) if w == g || (w.starts_with('{') && !g.is_empty()) => {}
             _ => return false,
         }

@@ -5,8 +5,8 @@ use axum::http::Uri;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::super::render::View;
-use super::super::reply::{Answer, Reply};
+use super::super::render::{View, percent_encoded};
+use super::super::reply::Reply;
 use super::super::state::{Gone, Issue, Repo, Role, State};
 use super::Request;
 
@@ -104,7 +104,8 @@ impl<'a> Call<'a> {
                 if self.repo(new).role(self.who.as_deref()) == Role::None {
                     return Err(Reply::not_found());
                 }
-                let rest: String = rest.iter().map(|part| format!("/{part}")).collect();
+                let rest: String =
+                    rest.iter().flat_map(|part| ["/".to_owned(), percent_encoded(part)]).collect();
                 return Err(self.elsewhere(&format!("/repositories/{repo}/issues/{number}{rest}")));
             }
             None => {}
@@ -148,10 +149,9 @@ impl<'a> Call<'a> {
 
     /// Refuses query parameters other than these and those of pages.
     pub(super) fn allow(&self, known: &[&str]) -> Result<(), Reply> {
-        let other = self
-            .query
-            .iter()
-            .find(|(name, _)| !known.contains(&name.as_str()) && name != "page" && name != "per_page");
+        let other = self.query.iter().find(|(name, _)| {
+            !known.contains(&name.as_str()) && name != "page" && name != "per_page"
+        });
         match other {
             Some((name, _)) => Err(Reply::unsupported(&format!(
                 "the query parameter `{name}` of {} {}",
@@ -166,7 +166,11 @@ impl<'a> Call<'a> {
     }
 
     /// A parameter that has one of these values; the first is the default.
-    pub(super) fn choice(&self, name: &str, values: &[&'static str]) -> Result<&'static str, Reply> {
+    pub(super) fn choice(
+        &self,
+        name: &str,
+        values: &[&'static str],
+    ) -> Result<&'static str, Reply> {
         let Some(given) = self.param(name) else { return Ok(values[0]) };
         let found = values.iter().find(|v| **v == given);
         found.copied().ok_or_else(|| Reply::invalid_field("Search", name, "invalid"))
@@ -194,7 +198,7 @@ impl<'a> Call<'a> {
     }
 
     /// One page of a list, with links to the others.
-    pub(super) fn page<T>(&self, items: &[T], render: impl Fn(&T) -> Value) -> Answer {
+    pub(super) fn page<T>(&self, items: &[T], render: impl Fn(&T) -> Value) -> Reply {
         let number = |name: &str| self.param(name).and_then(|v| v.parse::<usize>().ok());
         let size = number("per_page").filter(|n| *n > 0).unwrap_or(30).min(100);
         let page = number("page").unwrap_or(1).max(1);
@@ -216,7 +220,7 @@ impl<'a> Call<'a> {
             link(1, "first");
         }
         let reply = Reply::ok(Value::Array(shown));
-        Ok(if links.is_empty() { reply } else { reply.with("link", links.join(", ")) })
+        if links.is_empty() { reply } else { reply.with("link", links.join(", ")) }
     }
 
     fn page_url(&self, page: usize) -> String {

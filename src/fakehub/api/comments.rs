@@ -11,7 +11,7 @@ pub(super) fn list(call: &mut Call, repo: usize, number: u64) -> Answer {
     let issue = call.the(repo, number)?;
     let fresh = |at| since.is_none_or(|since| at >= since);
     let comments: Vec<_> = issue.comments.iter().filter(|c| fresh(c.updated)).collect();
-    call.page(&comments, |comment| call.view().comment(call.repo(repo), issue, comment))
+    Ok(call.page(&comments, |comment| call.view().comment(call.repo(repo), issue, comment)))
 }
 
 pub(super) fn create(call: &mut Call, repo: usize, number: u64) -> Answer {

@@ -19,7 +19,8 @@ fn selected<'s>(
 ) -> Result<Vec<(usize, &'s Issue)>, Reply> {
     let state = call.choice("state", &["open", "closed", "all"])?;
     let since = call.time_param("since")?;
-    let labels: Vec<&str> = call.param("labels").map(|l| l.split(',').collect()).unwrap_or_default();
+    let labels: Vec<&str> =
+        call.param("labels").map(|l| l.split(',').collect()).unwrap_or_default();
     issues.retain(|(_, issue)| {
         (state == "all" || (state == "open") == issue.open)
             && since.is_none_or(|since| issue.updated >= since)
@@ -53,7 +54,7 @@ pub(super) fn everywhere(call: &mut Call) -> Answer {
         }
     }
     let issues = selected(call, issues)?;
-    call.page(&issues, |(at, issue)| call.view().issue(call.repo(*at), issue, true))
+    Ok(call.page(&issues, |(at, issue)| call.view().issue(call.repo(*at), issue, true)))
 }
 
 pub(super) fn list(call: &mut Call, repo: usize) -> Answer {
@@ -65,7 +66,7 @@ pub(super) fn list(call: &mut Call, repo: usize) -> Answer {
     let wanted = |i: &&Issue| creator.is_none_or(|c| i.author.eq_ignore_ascii_case(c));
     let issues = call.repo(repo).issues.values().filter(wanted).map(|i| (repo, i)).collect();
     let issues = selected(call, issues)?;
-    call.page(&issues, |(at, issue)| call.view().issue(call.repo(*at), issue, false))
+    Ok(call.page(&issues, |(at, issue)| call.view().issue(call.repo(*at), issue, false)))
 }
 
 pub(super) fn one(call: &mut Call, repo: usize, number: u64) -> Answer {
@@ -132,5 +133,5 @@ pub(super) fn state(
 pub(super) fn events(call: &mut Call, repo: usize, number: u64) -> Answer {
     call.allow(&[])?;
     let issue = call.the(repo, number)?;
-    call.page(&issue.events, |event| call.view().event(call.repo(repo), event))
+    Ok(call.page(&issue.events, |event| call.view().event(call.repo(repo), event)))
 }

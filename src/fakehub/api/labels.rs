@@ -13,7 +13,7 @@ const MAX_PER_ISSUE: usize = 100;
 
 pub(super) fn list(call: &mut Call, repo: usize) -> Answer {
     call.allow(&[])?;
-    call.page(&call.repo(repo).labels, |label| call.view().label(call.repo(repo), label))
+    Ok(call.page(&call.repo(repo).labels, |label| call.view().label(call.repo(repo), label)))
 }
 
 fn known<'c>(call: &'c Call, repo: usize, name: &str) -> Result<&'c LabelDef, Reply> {
@@ -87,7 +87,7 @@ pub(super) fn of_issue(call: &mut Call, repo: usize, number: u64) -> Answer {
     let repository = call.repo(repo);
     let names = &call.the(repo, number)?.labels;
     let labels: Vec<_> = names.iter().filter_map(|name| repository.label(name)).collect();
-    call.page(&labels, |label| call.view().label(repository, label))
+    Ok(call.page(&labels, |label| call.view().label(repository, label)))
 }
 
 /// The names in the field `labels`.

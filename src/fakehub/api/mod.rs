@@ -48,7 +48,10 @@ pub(super) fn answer(state: &mut State, request: &Request) -> (Reply, Option<Str
     };
     let free = request.path == "/rate_limit";
     let reply = if request.header("user-agent").is_none() {
-        Reply::error(403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header")
+        Reply::error(
+            403,
+            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header",
+        )
     } else if !free && rate(state, &caller).remaining() == 0 {
         Reply::error(403, &format!("API rate limit exceeded for {}.", caller.describe()))
     } else {
@@ -76,7 +79,7 @@ fn rate<'a>(state: &'a mut State, caller: &Caller) -> &'a mut Rate {
     rate
 }
 
-/// Adds the weak ETag of a body, and leaves the body out if the caller has it already.
+/// Adds the weak entity tag of a body, and leaves the body out if the caller has it already.
 fn conditional(request: &Request, caller: &Caller, mut reply: Reply) -> Reply {
     let Some(body) = &reply.body else { return reply };
     if request.method != "GET" || reply.status != 200 {
@@ -152,7 +155,7 @@ fn route(call: &mut Call) -> Answer {
 
 fn in_repo(call: &mut Call, repo: usize, path: &[&str]) -> Answer {
     match (call.method(), path) {
-        ("GET", []) => repos::one(call, repo),
+        ("GET", []) => Ok(repos::one(call, repo)),
         ("GET", ["collaborators", login, "permission"]) => repos::permission(call, repo, login),
         ("GET", ["issues"]) => issues::list(call, repo),
         ("POST", ["issues"]) => issues::create(call, repo),

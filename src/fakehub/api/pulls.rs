@@ -12,7 +12,7 @@ use super::refs::{branch_sha, git_failed};
 
 /// Brings the open pull requests up to date with the branches: new commits show, and one whose
 /// branch is gone is closed.
-pub(in super::super) fn follow_branches(state: &mut State, repo: usize) -> io::Result<()> {
+pub(in crate::fakehub) fn follow_branches(state: &mut State, repo: usize) -> io::Result<()> {
     let open = |i: &&Issue| i.open && i.pull.is_some();
     if !state.repos[repo].issues.values().any(|i| open(&i)) {
         return Ok(());
@@ -77,7 +77,7 @@ pub(super) fn list(call: &mut Call, repo: usize) -> Answer {
     if call.choice("direction", &["desc", "asc"])? == "desc" {
         pulls.reverse();
     }
-    call.page(&pulls, |issue| call.view().pull(call.repo(repo), issue, false))
+    Ok(call.page(&pulls, |issue| call.view().pull(call.repo(repo), issue, false)))
 }
 
 fn show(call: &Call, repo: usize, number: u64) -> Result<Value, Reply> {

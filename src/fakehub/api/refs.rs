@@ -66,7 +66,9 @@ fn no_such_object() -> Reply {
 fn object(call: &Call, repo: usize, sha: &str) -> Result<(), Reply> {
     let hex = sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit());
     if !hex {
-        let message = format!("The sha parameter must be exactly 40 characters and contain only [0-9a-f]. Got {sha:?}");
+        let message = format!(
+            "The sha parameter must be exactly 40 characters and contain only [0-9a-f]. Got {sha:?}"
+        );
         return Err(Reply::error(422, &message));
     }
     match call.state.git.has(&call.repo(repo).git, sha) {

@@ -6,8 +6,8 @@ use super::super::reply::{Answer, Reply};
 use super::super::state::Role;
 use super::call::Call;
 
-pub(super) fn one(call: &mut Call, repo: usize) -> Answer {
-    Ok(Reply::ok(call.view().repo(call.repo(repo), true)))
+pub(super) fn one(call: &Call, repo: usize) -> Reply {
+    Reply::ok(call.view().repo(call.repo(repo), true))
 }
 
 pub(super) fn permission(call: &mut Call, repo: usize, login: &str) -> Answer {
@@ -26,7 +26,5 @@ pub(super) fn permission(call: &mut Call, repo: usize, login: &str) -> Answer {
         "admin": role >= Role::Admin, "maintain": role >= Role::Maintain,
         "push": role >= Role::Write, "triage": role >= Role::Triage, "pull": role >= Role::Read,
     });
-    Ok(Reply::ok(
-        json!({"permission": role.permission(), "role_name": role.name(), "user": user}),
-    ))
+    Ok(Reply::ok(json!({"permission": role.permission(), "role_name": role.name(), "user": user})))
 }

@@ -48,8 +48,7 @@ fn those(call: &Call, keep: impl Fn(&Repo) -> bool) -> Vec<usize> {
 pub(super) fn my_repos(call: &mut Call) -> Answer {
     let login = call.login()?;
     call.allow(&["affiliation", "visibility", "sort", "direction"])?;
-    let affiliation =
-        call.param("affiliation").unwrap_or("owner,collaborator,organization_member");
+    let affiliation = call.param("affiliation").unwrap_or("owner,collaborator,organization_member");
     let affiliated = |kind: &str| affiliation.split(',').any(|a| a.trim() == kind);
     let visibility = call.choice("visibility", &["all", "public", "private"])?;
     let mine = those(call, |repo| {
@@ -66,7 +65,7 @@ pub(super) fn my_repos(call: &mut Call) -> Answer {
             || (affiliated("organization_member") && invited && org))
     });
     let repos = sorted(call, mine, &["full_name", "created", "updated", "pushed"], "desc")?;
-    call.page(&repos, |at| call.view().repo(call.repo(*at), false))
+    Ok(call.page(&repos, |at| call.view().repo(call.repo(*at), false)))
 }
 
 pub(super) fn repos_of_user(call: &mut Call, login: &str) -> Answer {
@@ -74,16 +73,15 @@ pub(super) fn repos_of_user(call: &mut Call, login: &str) -> Answer {
     call.state.user(login).ok_or_else(Reply::not_found)?;
     let theirs = those(call, |repo| !repo.private && repo.owner.eq_ignore_ascii_case(login));
     let repos = sorted(call, theirs, &["full_name", "created", "updated", "pushed"], "desc")?;
-    call.page(&repos, |at| call.view().repo(call.repo(*at), false))
+    Ok(call.page(&repos, |at| call.view().repo(call.repo(*at), false)))
 }
 
 pub(super) fn repos_of_org(call: &mut Call, login: &str) -> Answer {
     call.allow(&["sort", "direction"])?;
     call.state.user(login).filter(|u| u.org).ok_or_else(Reply::not_found)?;
     let who = call.who.as_deref();
-    let theirs = those(call, |repo| {
-        repo.owner.eq_ignore_ascii_case(login) && repo.role(who) > Role::None
-    });
+    let theirs =
+        those(call, |repo| repo.owner.eq_ignore_ascii_case(login) && repo.role(who) > Role::None);
     let repos = sorted(call, theirs, &["created", "full_name", "updated", "pushed"], "desc")?;
-    call.page(&repos, |at| call.view().repo(call.repo(*at), false))
+    Ok(call.page(&repos, |at| call.view().repo(call.repo(*at), false)))
 }
