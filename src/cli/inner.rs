@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::block_on;
@@ -11,6 +12,7 @@ use crate::ops::{Context, Exit, Failure, step, supervise};
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Verdict};
 
+/// Those that belong to a run.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Inner {
     /// Own a run from claim to archive
@@ -27,12 +29,31 @@ pub(super) enum Inner {
         #[command(subcommand)]
         what: Step,
     },
+}
+
+/// Those that run inside a jail, or for git: they have no configuration to read.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Bare {
     /// Be the first process in a jail
     #[command(hide = true)]
-    Jail(JailArgs),
+    Jail {
+        #[command(subcommand)]
+        what: Jail,
+    },
     /// Give git the token
     #[command(hide = true)]
-    GitCredential(CredentialArgs),
+    GitCredential {
+        /// What git wants
+        action: String,
+    },
+    /// Be the demo's agent
+    #[command(hide = true)]
+    DemoAgent {
+        /// The git program
+        git: PathBuf,
+        /// The prompt
+        prompt: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -46,14 +67,8 @@ pub(super) enum Step {
     Publish,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct JailArgs {
-    #[command(subcommand)]
-    what: Jail,
-}
-
 #[derive(Debug, clap::Subcommand)]
-enum Jail {
+pub(super) enum Jail {
     /// Try the walls, then become the program
     Enter {
         /// What to try, as JSON
@@ -66,12 +81,6 @@ enum Jail {
     Clone,
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct CredentialArgs {
-    /// What git wants
-    action: String,
-}
-
 pub(super) fn run(ctx: &Context, inner: Inner) -> Result<ExitCode, Failure> {
     match inner {
         Inner::Supervise { worker } => supervise::supervise(ctx, &worker)?,
@@ -81,10 +90,24 @@ pub(super) fn run(ctx: &Context, inner: Inner) -> Result<ExitCode, Failure> {
         Inner::Step { worker, what: Step::Publish } => {
             answer(&block_on(step::publish(ctx, &worker))?)?;
         }
-        Inner::Jail(args) => return jail(args),
-        Inner::GitCredential(args) => return Ok(git_credential(&args)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn bare(bare: Bare) -> Result<ExitCode, Failure> {
+    match bare {
+        Bare::Jail { what: Jail::Enter { canary, argv } } => enter(&canary, &argv),
+        Bare::Jail { what: Jail::Clone } => clone_inside(),
+        Bare::GitCredential { action } => {
+            let token = crate::git::token_for_helper();
+            super::print::out(&step::git_credential(&action, token.as_deref()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Bare::DemoAgent { git, prompt } => {
+            let done = crate::demo::agent::run(&git, &prompt);
+            done.map(|()| ExitCode::SUCCESS).map_err(|e| Failure::new(Exit::Failed, e))
+        }
+    }
 }
 
 fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
@@ -94,37 +117,25 @@ fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)
 }
 
-pub(super) fn git_credential(args: &CredentialArgs) -> ExitCode {
-    let token = crate::git::token_for_helper();
-    super::print::out(&step::git_credential(&args.action, token.as_deref()));
-    ExitCode::SUCCESS
-}
-
-pub(super) fn jail(args: JailArgs) -> Result<ExitCode, Failure> {
-    match args.what {
-        Jail::Enter { canary, argv } => enter(&canary, &argv),
-        Jail::Clone => {
-            let fail = |e: String| Failure::new(Exit::Failed, e);
-            let mut input = Vec::new();
-            std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
-            let request: Request =
-                serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
-            let raw = match request {
-                Request::Prepare(prepare) => {
-                    let (prepared, patch) = clone::prepare(&prepare)?;
-                    answer(&prepared)?;
-                    patch
-                }
-                Request::Collect(collect) => {
-                    let (work, pack) = clone::collect(&collect)?;
-                    answer(&work)?;
-                    pack
-                }
-            };
-            std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))?;
-            Ok(ExitCode::SUCCESS)
+fn clone_inside() -> Result<ExitCode, Failure> {
+    let fail = |e: String| Failure::new(Exit::Failed, e);
+    let mut input = Vec::new();
+    std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
+    let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
+    let raw = match request {
+        Request::Prepare(prepare) => {
+            let (prepared, patch) = clone::prepare(&prepare)?;
+            answer(&prepared)?;
+            patch
         }
-    }
+        Request::Collect(collect) => {
+            let (work, pack) = clone::collect(&collect)?;
+            answer(&work)?;
+            pack
+        }
+    };
+    std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The exit code when the walls do not hold; the verdict on standard output says more.

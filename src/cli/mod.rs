@@ -66,6 +66,8 @@ enum Command {
     Demo(demo::Args),
     #[command(flatten)]
     Inner(inner::Inner),
+    #[command(flatten)]
+    Bare(inner::Bare),
 }
 
 /// Runs the program and says how it went.
@@ -85,25 +87,19 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
-    // What runs inside a jail, or for git, has no configuration to read.
-    let command = match command {
-        Command::Inner(inner::Inner::Jail(args)) => return inner::jail(args),
-        Command::Inner(inner::Inner::GitCredential(args)) => {
-            return Ok(inner::git_credential(&args));
-        }
-        other => other,
-    };
-    let ctx = Context::new(flags, Env::of_process())?;
+    // The last two read no configuration: a broken one must not be in their way.
+    let context = || Context::new(flags, Env::of_process());
     match command {
-        Command::Init(args) => init::run(&ctx, &args),
-        Command::Assign(args) => assign::run(&ctx, &args),
-        Command::Dispatch(args) => dispatch::run(&ctx, args),
-        Command::Status(args) => status::run(&ctx, &args),
-        Command::Logs(args) => logs::run(&ctx, &args),
-        Command::History(args) => history::run(&ctx, &args),
-        Command::Doctor(args) => doctor::run(&ctx, &args),
+        Command::Init(args) => init::run(&context()?, &args),
+        Command::Assign(args) => assign::run(&context()?, &args),
+        Command::Dispatch(args) => dispatch::run(&context()?, args),
+        Command::Status(args) => status::run(&context()?, &args),
+        Command::Logs(args) => logs::run(&context()?, &args),
+        Command::History(args) => history::run(&context()?, &args),
+        Command::Doctor(args) => doctor::run(&context()?, &args),
+        Command::Inner(inner) => inner::run(&context()?, inner),
         Command::Demo(args) => demo::run(&args),
-        Command::Inner(inner) => inner::run(&ctx, inner),
+        Command::Bare(bare) => inner::bare(bare),
     }
 }
 
