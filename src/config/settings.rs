@@ -35,8 +35,8 @@ pub struct Settings {
     pub config_file: Option<PathBuf>,
     /// The repositories to take issues from; `None`: those owned by the token's user.
     pub repos: Option<Vec<RepoPattern>>,
-    /// The model, unless the task names one.
-    pub model: String,
+    /// The model, unless the task names one; `None`: the executor's own choice.
+    pub model: Option<String>,
     /// The executor, unless the task names one.
     pub executor: String,
     /// Base of GitHub's REST API, without a slash at its end.
@@ -146,7 +146,7 @@ impl Settings {
             config_dir,
             config_file,
             repos: file.repos,
-            model: file.model.unwrap_or_else(|| "sonnet".into()),
+            model: file.model,
             executor: file.executor.unwrap_or_else(|| CLAUDE.into()),
             api_url: base_url("the API URL", &api_url)?,
             server_url: base_url("the server URL", &server_url)?,

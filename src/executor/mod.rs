@@ -89,6 +89,15 @@ impl Executor {
         }
     }
 
+    /// The model that is used if nobody names one.
+    #[must_use]
+    pub fn default_model(&self) -> Option<String> {
+        match self {
+            Self::Claude(_) => Some("sonnet".to_owned()),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// The configuration that applies.
     #[must_use]
     pub fn section(&self) -> &ExecutorSection {

@@ -54,7 +54,9 @@ pub async fn dispatch(
 ) -> Result<Dispatched, Failure> {
     let executor = request.executor.clone().unwrap_or_else(|| ctx.settings.executor.clone());
     // What can be seen to fail now, fails before anything is claimed.
-    ctx.executor(&executor)?;
+    let (how, _) = ctx.executor(&executor)?;
+    let model = request.model.clone().or_else(|| ctx.settings.model.clone());
+    let model = model.or_else(|| how.default_model());
     ctx.jail_program()?;
     ctx.tool("git")?;
     let lock = take_worker(ctx, request.worker.as_ref())?;
@@ -66,7 +68,8 @@ pub async fn dispatch(
         }
         None => (None, Vec::new()),
     };
-    let run = record(ctx, lock.worker(), &request, issue.as_ref(), executor, Timestamp::now());
+    let run =
+        record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
@@ -92,7 +95,7 @@ fn record(
     worker: &WorkerId,
     request: &Request,
     issue: Option<&Issue>,
-    executor: String,
+    (executor, model): (String, Option<String>),
     now: Timestamp,
 ) -> Run {
     let uuid = fresh_uuid();
@@ -107,7 +110,7 @@ fn record(
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
         prompt: request.prompt.as_deref().map(|p| text::one_line(p, 200)),
-        model: request.model.clone().or_else(|| Some(ctx.settings.model.clone())),
+        model,
         executor,
         branch: None,
         base: None,
