@@ -56,8 +56,8 @@ fn word(value: &str) -> Result<String, String> {
 /// A larger prompt is a mistake.
 const MAX_PROMPT: u64 = 8 << 20;
 
-pub(super) fn run(ctx: &Context, args: Args) -> Result<ExitCode, Failure> {
-    let Dispatched { run, pid } = start(ctx, &args)?;
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
+    let Dispatched { run, pid } = start(ctx, args)?;
     if args.json {
         return print::json(&run_json(&run, pid));
     }

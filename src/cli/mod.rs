@@ -35,7 +35,7 @@ struct Cli {
     /// Configuration file [default: ~/.config/claude-workers/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Base of GitHub's REST API [default: https://api.github.com]
+    /// Base of GitHub's REST API [default: <https://api.github.com>]
     #[arg(long, global = true, value_name = "URL")]
     api_url: Option<String>,
     #[command(subcommand)]
@@ -92,7 +92,7 @@ fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
     match command {
         Command::Init(args) => init::run(&context()?, &args),
         Command::Assign(args) => assign::run(&context()?, &args),
-        Command::Dispatch(args) => dispatch::run(&context()?, args),
+        Command::Dispatch(args) => dispatch::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),

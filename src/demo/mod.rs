@@ -197,7 +197,7 @@ impl Stage {
             let workers = store::list(&self.root)?;
             let idle = workers.iter().filter(|w| matches!(w.state, State::Idle)).count();
             for worker in &workers {
-                self.tell(worker, &mut seen, say);
+                Self::tell(worker, &mut seen, say);
             }
             let done = self.pulls()?;
             if done == wanted && idle == workers.len() {
@@ -222,7 +222,6 @@ impl Stage {
 
     /// Says what changed about a worker.
     fn tell(
-        &self,
         worker: &store::Worker,
         seen: &mut BTreeMap<WorkerId, (String, Phase)>,
         say: &mut dyn FnMut(&str),

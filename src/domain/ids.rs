@@ -189,6 +189,15 @@ impl FromStr for RepoPattern {
 }
 
 impl RepoPattern {
+    /// The repository, if exactly one is meant.
+    #[must_use]
+    pub fn one(&self) -> Option<&RepoSlug> {
+        match self {
+            Self::One(repo) => Some(repo),
+            Self::AllOf(_) => None,
+        }
+    }
+
     /// Whether `repo` is meant by this pattern.
     #[must_use]
     pub fn matches(&self, repo: &RepoSlug) -> bool {

@@ -140,12 +140,11 @@ pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
     empty_outbox(&request.outbox)?;
     let mut patch = Vec::new();
     if request.dir.join(".git").is_dir() {
-        match reset(request) {
-            Ok(leftovers) => patch = leftovers,
-            Err(_) => {
-                set_aside(&request.dir)?;
-                make(request)?;
-            }
+        if let Ok(leftovers) = reset(request) {
+            patch = leftovers;
+        } else {
+            set_aside(&request.dir)?;
+            make(request)?;
         }
     } else {
         if fs::symlink_metadata(&request.dir).is_ok() {

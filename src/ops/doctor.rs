@@ -315,8 +315,7 @@ async fn token(ctx: &Context) -> Vec<Check> {
 
 async fn repositories(ctx: &Context, github: &GitHub) -> Vec<Check> {
     let mut checks = Vec::new();
-    for pattern in ctx.settings.repos.iter().flatten() {
-        let RepoPattern::One(repo) = pattern else { continue };
+    for repo in ctx.settings.repos.iter().flatten().filter_map(RepoPattern::one) {
         let what = format!("repository {repo}");
         checks.push(match github.repo(repo).await {
             Ok(info) if info.archived => check(

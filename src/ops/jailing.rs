@@ -149,17 +149,14 @@ pub(super) fn ask_inside(
     max: u64,
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
     let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
-    let mut child = match ctx.jail_program().map_err(|e| e.to_string())? {
-        Some(bwrap) => {
-            let mirror = ctx.mirror_path(repo);
-            let jail = bare_jail(ctx, bwrap, worker, Some(&mirror)).map_err(|e| e.to_string())?;
-            jailed(&jail, &own_words(&["jail", "clone"]))
-        }
-        None => {
-            let mut own = command(own_program().map_err(|e| e.to_string())?);
-            own.args(["jail", "clone"]);
-            own
-        }
+    let mut child = if let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? {
+        let mirror = ctx.mirror_path(repo);
+        let jail = bare_jail(ctx, bwrap, worker, Some(&mirror)).map_err(|e| e.to_string())?;
+        jailed(&jail, &own_words(&["jail", "clone"]))
+    } else {
+        let mut own = command(own_program().map_err(|e| e.to_string())?);
+        own.args(["jail", "clone"]);
+        own
     };
     let out = crate::process::run_bounded(&mut child, &input, max).map_err(|e| e.to_string())?;
     if !out.status.success() {

@@ -42,7 +42,7 @@ pub fn compose(
     match (run.kind, run.issue) {
         (Kind::Implement, Some(issue)) => say(&format!("Your task: implement issue #{issue}.")),
         (_, Some(issue)) => {
-            say(&format!("Your task concerns issue #{issue}; it is set out below."))
+            say(&format!("Your task concerns issue #{issue}; it is set out below."));
         }
         (_, None) => say("Your task is set out below."),
     }

@@ -281,7 +281,7 @@ impl Publishing<'_> {
         }
         parts.extend(work.notes.iter().map(|note| format!("Note: {note}.")));
         let mut facts = vec![format!("worker `{}`", run.worker), self.agent_name()];
-        let minutes = (agent.duration_ms + 59_999) / 60_000;
+        let minutes = agent.duration_ms.div_ceil(60_000);
         if minutes > 0 {
             facts.push(format!("{minutes} min"));
         }

@@ -145,7 +145,7 @@ impl Supervisor<'_> {
     /// Brings the ending to GitHub. What cannot be reached now is tried twice more; then the
     /// supervisor ends, the record stays, and the next tick carries on here.
     fn publish(&mut self) -> Result<(), Failure> {
-        let mut waits = [Duration::from_secs(10), Duration::from_secs(60)].into_iter();
+        let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
             let answer: Result<PublishAnswer, String> =
                 step::run(self.ctx, &self.run.worker, &["publish"]);

@@ -88,10 +88,9 @@ impl fmt::Display for Skip {
             Self::BackOff(until) => {
                 write!(f, "could not be started; next try after {}", until.strftime("%H:%M:%S UTC"))
             }
-            Self::NotTrusted(why) => f.write_str(why),
             Self::RepoFull(n) => write!(f, "{n} runs are under way in its repository"),
             Self::NoWorker => f.write_str("no idle worker is left"),
-            Self::Unanswered(why) => f.write_str(why),
+            Self::NotTrusted(why) | Self::Unanswered(why) => f.write_str(why),
         }
     }
 }

@@ -70,8 +70,8 @@ impl Jail {
     /// Program and arguments that run `argv` inside.
     #[must_use]
     pub fn command(&self, argv: &[OsString]) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec![self.bwrap.clone().into()];
-        let mut add = |words: &[&OsStr]| args.extend(words.iter().map(|w| (*w).to_owned()));
+        let mut words: Vec<OsString> = vec![self.bwrap.clone().into()];
+        let mut add = |more: &[&OsStr]| words.extend(more.iter().map(|w| (*w).to_owned()));
         let flag = OsStr::new;
         for word in [
             "--unshare-user",
@@ -115,8 +115,8 @@ impl Jail {
             add(&[flag(how), bind.from.as_os_str(), bind.to.as_os_str()]);
         }
         add(&[flag("--chdir"), self.cwd.as_os_str(), flag("--")]);
-        args.extend(argv.iter().cloned());
-        args
+        words.extend(argv.iter().cloned());
+        words
     }
 }
 

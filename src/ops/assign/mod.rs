@@ -23,7 +23,7 @@ pub enum Tick {
     /// Another `assign` is under way; nothing was done.
     AlreadyRunning,
     /// It went through.
-    Done(Report),
+    Done(Box<Report>),
 }
 
 /// What was seen and done.
@@ -72,7 +72,7 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
             .hint("make one: `claude-workers init 01`"));
     }
     if idle.len() <= ctx.settings.reserve {
-        return Ok(Tick::Done(report));
+        return Ok(Tick::Done(Box::new(report)));
     }
     let github = ctx.github()?;
     let result = pair(ctx, &github, idle, dry_run, &mut report).await;
@@ -81,7 +81,7 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     if let Err(failure) = result {
         report.problems.push(failure);
     }
-    Ok(Tick::Done(report))
+    Ok(Tick::Done(Box::new(report)))
 }
 
 fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
@@ -220,13 +220,11 @@ async fn see(
 ) -> Result<(Vec<Issue>, BTreeMap<RepoSlug, RepoFacts>), Failure> {
     use crate::domain::RepoPattern;
     let mut facts = BTreeMap::new();
-    let named: Option<Vec<&RepoSlug>> = ctx.settings.repos.as_ref().and_then(|patterns| {
-        let one = |p| match p {
-            &RepoPattern::One(ref repo) => Some(repo),
-            RepoPattern::AllOf(_) => None,
-        };
-        patterns.iter().map(one).collect()
-    });
+    let named: Option<Vec<&RepoSlug>> = ctx
+        .settings
+        .repos
+        .as_ref()
+        .and_then(|patterns| patterns.iter().map(RepoPattern::one).collect());
     // One or two lists cost no more than the listing across all repositories.
     if let Some(few) = named.filter(|n| n.len() <= 2) {
         let issues = list_each(github, few.into_iter(), report).await?;
