@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn lengths_of_time_are_as_people_write_them() {
         let file = parse("[limits]\nwall_clock = '1h 30m'\ngrace = '5s'", Path::new("c")).unwrap();
-        assert_eq!(file.limits.wall_clock, Some(Span(Duration::from_secs(5400))));
+        assert_eq!(file.limits.wall_clock, Some(Span(Duration::from_mins(90))));
         assert_eq!(file.limits.grace, Some(Span(Duration::from_secs(5))));
     }
 }

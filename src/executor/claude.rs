@@ -189,6 +189,6 @@ mod tests {
         let text = r#"{"type":"assistant","message":{"content":[{"type":"tool_use"},{"type":"text","text":"I try."}]}}"#;
         assert_eq!(read(&[text], None).last_words.as_deref(), Some("I try."));
         assert_eq!(read(&[text, "Killed"], None).last_words.as_deref(), Some("Killed"));
-        assert_eq!(read(&["\u{0}\u{1}"], None).success, false);
+        assert!(!read(&["\u{0}\u{1}"], None).success);
     }
 }

@@ -145,7 +145,7 @@ pub(super) mod tests {
         std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
         assert!(read_task(&root, lock.worker()).is_err());
         std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, vec![b' '; (MAX_RECORD + 1) as usize]).unwrap();
+        std::fs::write(&path, " ".repeat(usize::try_from(MAX_RECORD + 1).unwrap())).unwrap();
         assert!(matches!(read_task(&root, lock.worker()), Err(Error::Broken { .. })));
     }
 }

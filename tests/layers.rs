@@ -1,0 +1,111 @@
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+//! The rooms of the source tree: imports go down only, and files stay small.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layer of each room; see the overview in `src/lib.rs`.
+const LAYERS: &[(u8, &[&str])] = &[
+    (0, &["domain"]),
+    (1, &["plan"]),
+    (2, &["config", "store", "home", "process", "executor", "sandbox", "github", "git", "fakehub"]),
+    (3, &["ops"]),
+    (4, &["cli", "demo"]),
+];
+
+fn layer(room: &str) -> u8 {
+    LAYERS
+        .iter()
+        .find(|(_, rooms)| rooms.contains(&room))
+        .unwrap_or_else(|| panic!("the room {room:?} has no layer"))
+        .0
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The rooms that a source text names after `crate::`, in imports and in paths.
+fn named_rooms(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, found) in text.match_indices("crate::") {
+        let rest = &text[at + found.len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            // `use crate::{a, b::C}`: the first word of each part, at the outer level.
+            Some(group) => {
+                let mut depth = 0;
+                let mut parts = vec![String::new()];
+                for c in group.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => parts.push(String::new()),
+                        c if depth == 0 => parts.last_mut().unwrap().push(c),
+                        _ => {}
+                    }
+                }
+                let first = |p: String| p.trim().split(':').next().unwrap().to_owned();
+                rooms.extend(parts.into_iter().map(first).filter(|p| !p.is_empty()));
+                continue;
+            }
+            None => vec![rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()],
+        };
+        rooms.extend(names.into_iter().map(str::to_owned));
+    }
+    rooms
+}
+
+#[test]
+fn imports_go_down_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&src) {
+        let inside = file.strip_prefix(&src).unwrap();
+        let mut parts = inside.components();
+        let room = parts.next().unwrap().as_os_str().to_str().unwrap();
+        if parts.next().is_none() {
+            // `lib.rs` and `main.rs` stand above all rooms.
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).fold(
+            String::new(),
+            |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            },
+        );
+        for named in named_rooms(&code) {
+            if layer(&named) > layer(room) {
+                wrong.push(format!("{} imports {named}", inside.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports that go up:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_reader_of_imports_sees_groups_and_paths() {
+    let text = "use crate::{config, ops::{a, b}};\nlet x = crate::plan::assign();";
+    assert_eq!(named_rooms(text), ["config", "ops", "plan"]);
+}
+
+#[test]
+fn no_source_file_is_longer_than_eight_hundred_lines() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources(&src) {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 800, "{} has {lines} lines", file.display());
+    }
+}
