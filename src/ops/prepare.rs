@@ -1,5 +1,7 @@
 //! The phase before the agent: mirror, branch, issue text, clone, prompt.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::Context;
@@ -35,10 +37,20 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
     };
     let prepared = make_clone(ctx, run, &mirror, url, again)?;
     let paths = ctx.root.record(&run.worker);
-    let request = store::read_bounded(&paths.request(), 16 << 20).map_err(|e| e.to_string())?;
-    let request = request.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // A dispatch that died before its claim may have left a request that is not this run's.
+    let request = match run.prompt {
+        Some(_) => Some(request(&paths.request())?),
+        None => None,
+    };
     let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
     write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
+}
+
+/// A person's own words.
+fn request(path: &Path) -> Result<String, String> {
+    let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
+    let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A name that the remote does not have.
