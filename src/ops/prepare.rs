@@ -83,7 +83,7 @@ fn make_clone(
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
-    let request = Request::Prepare(Prepare {
+    let mut request = Prepare {
         git: ctx.tool("git").map_err(|e| e.to_string())?,
         mirror: mirror.path.clone(),
         dir: ctx.root.clone_of(&run.worker, &run.repo),
@@ -93,8 +93,18 @@ fn make_clone(
         branch: branch.clone(),
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         keep,
-    });
-    let (answer, patch) = ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+        fresh: false,
+    };
+    let ask = |request: &Prepare| {
+        let request = Request::Prepare(request.clone());
+        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+    };
+    let (answer, patch) = ask(&request)
+        .or_else(|_| {
+            // An earlier agent may have left it so that it can be neither used nor reset.
+            request.fresh = true;
+            ask(&request)
+        })
         .map_err(|e| format!("the clone could not be made ready: {e}"))?;
     if !patch.is_empty() {
         let completed = ctx.root.record(&run.worker).completed();
