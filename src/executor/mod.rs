@@ -29,6 +29,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// The id of the conversation, a UUID.
     pub session_id: String,
+    /// Whether that conversation is there already, and is to be carried on.
+    pub resume: bool,
     /// Where the agent finds its prompt as a file.
     pub prompt_file: PathBuf,
     /// The repository.
@@ -126,6 +128,15 @@ impl Executor {
         }
     }
 
+    /// Whether the agent's output so far shows a conversation that it could carry on.
+    #[must_use]
+    pub fn has_conversation(&self, log: impl std::io::BufRead) -> bool {
+        match self {
+            Self::Claude(_) => claude::has_conversation(log),
+            Self::Custom(_) => false,
+        }
+    }
+
     /// A reader for the agent's output.
     #[must_use]
     pub fn reader(&self) -> Reader {
@@ -179,6 +190,8 @@ pub struct Summary {
     pub success: bool,
     /// Its last words: the final text, or what went wrong.
     pub last_words: Option<String>,
+    /// Tools that it was not allowed to use, each once.
+    pub denied: Vec<String>,
     /// US dollars.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.
@@ -193,6 +206,7 @@ impl Summary {
             .last_words
             .map(|w| text::tail(w.trim(), 16 << 10).to_owned())
             .filter(|w| !w.is_empty());
+        report.denied = self.denied;
         report.cost_usd = self.cost_usd;
         report.turns = self.turns;
     }

@@ -136,7 +136,7 @@ fn record(
 }
 
 /// A random UUID, from the kernel.
-fn fresh_uuid() -> String {
+pub(super) fn fresh_uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map(|uuid| uuid.trim().to_owned())
         .unwrap_or_default()

@@ -46,6 +46,10 @@ pub fn compose(
         }
         (_, None) => say("Your task is set out below."),
     }
+    if run.attempt > 1 {
+        say("An earlier attempt was interrupted. Changes and commits that you find on the branch \
+             are its work: look at them (git status, git log) and carry on from there.");
+    }
     if !instructions.is_empty() {
         say(&format!(
             "First read the repository's own instructions for agents: {}.",
@@ -128,6 +132,14 @@ mod tests {
         assert!(prompt.contains("Comment by octo:\n````text\nPlease in Rust.\n````"));
         assert!(prompt.contains("instructions for agents: AGENTS.md."));
         assert!(prompt.contains("implement issue #22"));
+    }
+
+    #[test]
+    fn a_later_attempt_is_told_of_the_earlier_one() {
+        let mut run = run(Some(22), "implement");
+        assert!(!compose(&run, None, None, &[]).contains("earlier attempt"));
+        run.attempt = 2;
+        assert!(compose(&run, None, None, &[]).contains("An earlier attempt was interrupted."));
     }
 
     #[test]

@@ -6,14 +6,14 @@
 //! from the phase that it finds there.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::dispatch::READY;
+use super::dispatch::{READY, fresh_uuid};
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
 use super::prepare::prepare;
 use super::step::{self, PublishAnswer};
@@ -109,7 +109,8 @@ impl Supervisor<'_> {
                     }
                 },
                 Phase::Running => {
-                    self.run.agent = Some(self.agent());
+                    let resume = self.conversation()?;
+                    self.run.agent = Some(self.agent(resume));
                     self.enter(Phase::Verifying)?;
                 }
                 Phase::Verifying => {
@@ -175,15 +176,33 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Whether an earlier attempt left a conversation to be carried on. If not, the next one gets
+    /// an id of its own: an agent may refuse one that it has seen.
+    fn conversation(&mut self) -> Result<bool, Failure> {
+        if self.run.attempt == 1 {
+            return Ok(false);
+        }
+        let log = File::open(self.ctx.root.record(&self.run.worker).log());
+        let resume = match (self.ctx.executor(&self.run.executor), log) {
+            (Ok((executor, _)), Ok(log)) => executor.has_conversation(BufReader::new(log)),
+            _ => false,
+        };
+        if !resume {
+            self.run.session_id = Some(fresh_uuid());
+            self.save()?;
+        }
+        Ok(resume)
+    }
+
     /// Runs the agent to its end.
-    fn agent(&self) -> AgentReport {
-        match self.try_agent() {
+    fn agent(&self, resume: bool) -> AgentReport {
+        match self.try_agent(resume) {
             Ok(report) => report,
             Err(why) => AgentReport { not_started: Some(why), ..AgentReport::default() },
         }
     }
 
-    fn try_agent(&self) -> Result<AgentReport, String> {
+    fn try_agent(&self, resume: bool) -> Result<AgentReport, String> {
         let (ctx, run) = (self.ctx, &self.run);
         let words = |e: Failure| e.to_string();
         let (executor, program) = ctx.executor(&run.executor).map_err(words)?;
@@ -193,6 +212,7 @@ impl Supervisor<'_> {
             program: program.clone(),
             model: run.model.clone(),
             session_id: run.session_id.clone().unwrap_or_default(),
+            resume,
             prompt_file: if jailed_run { PROMPT_INSIDE.into() } else { paths.prompt() },
             repo: run.repo.clone(),
             issue: run.issue,
