@@ -5,8 +5,6 @@
 //! an API error ends with subtype `success` and `is_error: true`, an interrupt with exit code 0 and
 //! another subtype, a killed one with no final event at all.
 
-use std::io::BufRead;
-
 use serde::Deserialize;
 
 use super::{Invocation, LastLines, Launch, Summary};
@@ -65,15 +63,6 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
     ];
     env.extend(section.env.clone());
     Invocation { argv, env, prompt_on_stdin: true }
-}
-
-/// Whether a log shows that the conversation came so far that it can be resumed: the model has
-/// spoken. (Before that, there may be nothing on disk that could be.)
-pub(super) fn has_conversation(log: impl BufRead) -> bool {
-    log.split(b'\n')
-        .map_while(Result::ok)
-        .filter_map(|line| serde_json::from_slice::<Event>(&line).ok())
-        .any(|event| event.r#type == "assistant")
 }
 
 /// Reads the `stream-json` output.

@@ -29,7 +29,7 @@ pub struct Launch {
     pub model: Option<String>,
     /// The id of the conversation, a UUID.
     pub session_id: String,
-    /// Whether that conversation is there already, and is to be carried on.
+    /// Whether that conversation is to be carried on.
     pub resume: bool,
     /// Where the agent finds its prompt as a file.
     pub prompt_file: PathBuf,
@@ -119,21 +119,22 @@ impl Executor {
         own.iter().map(|n| (*n).to_owned()).chain(self.section().pass_env.iter().cloned()).collect()
     }
 
+    /// Where in the agent's home the conversation `session_id` is kept, if this executor can carry
+    /// one on: a directory, and the name of a file in one of the directories below it.
+    #[must_use]
+    pub fn conversation(&self, session_id: &str) -> Option<(&'static str, String)> {
+        match self {
+            Self::Claude(_) => Some((".claude/projects", format!("{session_id}.jsonl"))),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// How to start the agent.
     #[must_use]
     pub fn invocation(&self, launch: &Launch) -> Invocation {
         match self {
             Self::Claude(section) => claude::invocation(section, launch),
             Self::Custom(section) => custom::invocation(section, launch),
-        }
-    }
-
-    /// Whether the agent's output so far shows a conversation that it could carry on.
-    #[must_use]
-    pub fn has_conversation(&self, log: impl std::io::BufRead) -> bool {
-        match self {
-            Self::Claude(_) => claude::has_conversation(log),
-            Self::Custom(_) => false,
         }
     }
 

@@ -39,16 +39,18 @@ pub fn compose(
         "You are worker {} in a clone of {}, on the branch {branch}, which starts from {base}.",
         run.worker, run.repo
     ));
+    if run.attempt > 1 {
+        say(
+            "You were interrupted: what you had done is in the clone, committed or not. Look at it \
+             and carry on.",
+        );
+    }
     match (run.kind, run.issue) {
         (Kind::Implement, Some(issue)) => say(&format!("Your task: implement issue #{issue}.")),
         (_, Some(issue)) => {
             say(&format!("Your task concerns issue #{issue}; it is set out below."));
         }
         (_, None) => say("Your task is set out below."),
-    }
-    if run.attempt > 1 {
-        say("An earlier attempt was interrupted. Changes and commits that you find on the branch \
-             are its work: look at them (git status, git log) and carry on from there.");
     }
     if !instructions.is_empty() {
         say(&format!(
@@ -132,14 +134,6 @@ mod tests {
         assert!(prompt.contains("Comment by octo:\n````text\nPlease in Rust.\n````"));
         assert!(prompt.contains("instructions for agents: AGENTS.md."));
         assert!(prompt.contains("implement issue #22"));
-    }
-
-    #[test]
-    fn a_later_attempt_is_told_of_the_earlier_one() {
-        let mut run = run(Some(22), "implement");
-        assert!(!compose(&run, None, None, &[]).contains("earlier attempt"));
-        run.attempt = 2;
-        assert!(compose(&run, None, None, &[]).contains("An earlier attempt was interrupted."));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! from the phase that it finds there.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::dispatch::{READY, fresh_uuid};
+use super::dispatch::READY;
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
 use super::prepare::prepare;
 use super::step::{self, PublishAnswer};
@@ -26,8 +26,8 @@ use crate::process::{self, End, Watched, command};
 use crate::sandbox::inside::Verdict;
 use crate::store::{self, WorkerLock};
 
-/// How often a run is started before a lost supervisor counts as its failure.
-const MAX_ATTEMPTS: u32 = 2;
+/// How often a run whose supervisor was lost is taken up again.
+const MAX_LOSSES: u32 = 1;
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
 /// standard output.
@@ -52,16 +52,18 @@ fn take_up(run: &mut Run) {
     match run.phase {
         Phase::Claimed => run.phase = Phase::Preparing,
         Phase::Preparing | Phase::Running => {
-            if run.attempt >= MAX_ATTEMPTS {
+            if run.losses >= MAX_LOSSES {
                 run.ended = Some(Ended {
                     outcome: Outcome::Failed,
                     why: format!(
-                        "its supervisor died {} times while it was {}",
-                        run.attempt, run.phase
+                        "its supervisor was lost {} times, last while it was {}",
+                        run.losses + 1,
+                        run.phase
                     ),
                 });
                 run.phase = Phase::Publishing;
             } else {
+                run.losses += 1;
                 run.attempt += 1;
                 run.phase = Phase::Preparing;
             }
@@ -110,8 +112,7 @@ impl Supervisor<'_> {
                     }
                 },
                 Phase::Running => {
-                    let resume = self.conversation()?;
-                    self.run.agent = Some(self.agent(resume));
+                    self.run.agent = Some(self.agent());
                     self.enter(Phase::Verifying)?;
                 }
                 Phase::Verifying => {
@@ -182,33 +183,15 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Whether an earlier attempt left a conversation to be carried on. If not, the next one gets
-    /// an id of its own: an agent may refuse one that it has seen.
-    fn conversation(&mut self) -> Result<bool, Failure> {
-        if self.run.attempt == 1 {
-            return Ok(false);
-        }
-        let log = File::open(self.ctx.root.record(&self.run.worker).log());
-        let resume = match (self.ctx.executor(&self.run.executor), log) {
-            (Ok((executor, _)), Ok(log)) => executor.has_conversation(BufReader::new(log)),
-            _ => false,
-        };
-        if !resume {
-            self.run.session_id = Some(fresh_uuid());
-            self.save()?;
-        }
-        Ok(resume)
-    }
-
     /// Runs the agent to its end.
-    fn agent(&self, resume: bool) -> AgentReport {
-        match self.try_agent(resume) {
+    fn agent(&self) -> AgentReport {
+        match self.try_agent() {
             Ok(report) => report,
             Err(why) => AgentReport { not_started: Some(why), ..AgentReport::default() },
         }
     }
 
-    fn try_agent(&self, resume: bool) -> Result<AgentReport, String> {
+    fn try_agent(&self) -> Result<AgentReport, String> {
         let (ctx, run) = (self.ctx, &self.run);
         let words = |e: Failure| e.to_string();
         let (executor, program) = ctx.executor(&run.executor).map_err(words)?;
@@ -218,7 +201,7 @@ impl Supervisor<'_> {
             program: program.clone(),
             model: run.model.clone(),
             session_id: run.session_id.clone().unwrap_or_default(),
-            resume,
+            resume: run.resume,
             prompt_file: if jailed_run { PROMPT_INSIDE.into() } else { paths.prompt() },
             repo: run.repo.clone(),
             issue: run.issue,
@@ -381,11 +364,11 @@ fn release_standard_streams() -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn run(phase: &str, attempt: u32) -> Run {
+    fn run(phase: &str, losses: u32) -> Run {
         let json = format!(
             r#"{{"version":1,"run":"20261121T071500-7f3a","worker":"01","kind":"implement",
             "repo":"o/a","issue":1,"prompt":null,"model":null,"executor":"x","branch":null,
-            "base":null,"attempt":{attempt},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
+            "base":null,"attempt":1,"losses":{losses},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
             "startedAt":"2026-11-21T07:15:00Z","pid":null,"pidStart":null,"bootId":null,
             "sessionId":null}}"#
         );
@@ -394,15 +377,15 @@ mod tests {
 
     #[test]
     fn a_record_is_taken_up_where_it_was_left() {
-        let after = |phase: &str, attempt| {
-            let mut run = run(phase, attempt);
+        let after = |phase: &str, losses| {
+            let mut run = run(phase, losses);
             take_up(&mut run);
             (run.phase, run.attempt, run.outcome())
         };
-        assert_eq!(after("claimed", 1), (Phase::Preparing, 1, None));
-        assert_eq!(after("running", 1), (Phase::Preparing, 2, None));
-        assert_eq!(after("running", 2), (Phase::Publishing, 2, Some(Outcome::Failed)));
-        assert_eq!(after("verifying", 2), (Phase::Verifying, 2, None));
-        assert_eq!(after("publishing", 1), (Phase::Verifying, 1, None));
+        assert_eq!(after("claimed", 0), (Phase::Preparing, 1, None));
+        assert_eq!(after("running", 0), (Phase::Preparing, 2, None));
+        assert_eq!(after("running", 1), (Phase::Publishing, 1, Some(Outcome::Failed)));
+        assert_eq!(after("verifying", 1), (Phase::Verifying, 1, None));
+        assert_eq!(after("publishing", 0), (Phase::Verifying, 1, None));
     }
 }
