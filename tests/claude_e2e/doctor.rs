@@ -1,33 +1,24 @@
-//! `doctor`, in a world where everything is there.
+//! `doctor`, where the real agent is.
 
 use serde_json::Value;
 
 use crate::world::{Way, World};
 
 #[test]
-fn everything_in_place_is_ok() {
-    let world = World::new(Way::Configured, "");
-    let crontab = world.user_home().join("bin/crontab");
-    std::fs::create_dir(crontab.parent().unwrap()).unwrap();
-    std::fs::write(&crontab, "#!/bin/sh\necho '*/5 * * * * /usr/bin/claude-workers assign -q'\n")
-        .unwrap();
-    std::os::unix::fs::symlink("/bin/true", world.user_home().join("bin/true")).unwrap();
-    std::fs::set_permissions(&crontab, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let answer: Value = serde_json::from_str(&world.must(&["doctor", "--json"])).unwrap();
-    let checks: Vec<(&str, &str, &str)> = answer["checks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| [&c["what"], &c["grade"], &c["found"]].map(|v| v.as_str().unwrap()).into())
-        .collect();
-    let found = |what: &str| {
-        let (_, grade, found) = checks
-            .iter()
-            .find(|(w, _, _)| *w == what)
-            .unwrap_or_else(|| panic!("{what} is not in {checks:#?}"));
-        format!("{grade} {found}")
-    };
-    println!("{checks:#?}");
-    assert!(found("configuration").starts_with("ok "));
+fn the_real_agent_and_a_github_of_others_pass() {
+    for way in [Way::Configured, Way::Found] {
+        let world = World::new(way, "");
+        let answer: Value = serde_json::from_str(&world.must(&["doctor", "--json"])).unwrap();
+        let found = |what: &str| {
+            let mut checks = answer["checks"].as_array().unwrap().iter();
+            let check = checks.find(|check| check["what"] == what);
+            let check = check.unwrap_or_else(|| panic!("no {what} in {answer:#}"));
+            [&check["grade"], &check["found"]].map(|v| v.as_str().unwrap()).join(" ")
+        };
+        let agent = found("executor claude");
+        assert!(agent.starts_with("ok /") && agent.ends_with("(Claude Code))"), "{agent}");
+        assert_eq!(found("sandbox"), "ok bubblewrap; the canary found every wall in place");
+        assert!(found("token").starts_with("ok of octo at http://127.0.0.1:"));
+        assert_eq!(found("repository octo/app"), "ok the token may label and push");
+    }
 }

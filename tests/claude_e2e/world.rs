@@ -104,7 +104,7 @@ impl World {
     }
 
     fn install(&self, limits: &str) {
-        let agent = npm::claude();
+        let agent = npm::claude().display().to_string();
         let executor = match self.way {
             Way::Configured => format!(
                 "path = {agent:?}\nenv = {{ ANTHROPIC_BASE_URL = {:?}, ANTHROPIC_API_KEY = \"{KEY}\", \
