@@ -216,7 +216,7 @@ impl Supervisor<'_> {
         let mut child = if jailed_run {
             let bwrap = ctx.tool(super::context::BWRAP).map_err(words)?;
             let jail = agent_jail(ctx, bwrap, run, &program).map_err(words)?;
-            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)));
+            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)), &jail.binds);
             let canary = serde_json::to_string(&canary).map_err(|e| e.to_string())?;
             let mut argv = own_words(&["jail", "enter", &canary, "--"]);
             argv.extend(invocation.argv.iter().map(Into::into));
@@ -227,7 +227,7 @@ impl Supervisor<'_> {
             plain.current_dir(ctx.root.clone_of(&run.worker, &run.repo));
             plain
         };
-        child.envs(agent_env(ctx, run, &executor.wants())).envs(invocation.env);
+        child.envs(agent_env(ctx, run, &executor.wants(), &program)).envs(invocation.env);
         let stdin = if invocation.prompt_on_stdin {
             Stdio::from(open(&paths.prompt())?)
         } else {
