@@ -128,15 +128,13 @@ pub(super) fn agent_env(
 ) -> Vec<(String, String)> {
     let home = ctx.root.home(&run.worker);
     let show = |path: PathBuf| path.display().to_string();
-    let mut path = format!(
-        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        show(home.join(".local/bin"))
-    );
+    let mut path = show(home.join(".local/bin"));
     // A script's interpreter may be installed anywhere, and is looked up by its name.
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
     for dir in needed.iter().filter(|p| p.is_file()).filter_map(|p| p.parent()) {
         path.push_str(&format!(":{}", dir.display()));
     }
+    path.push_str(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let mut vars = vec![
         ("HOME".to_owned(), show(home.clone())),
         ("PATH".to_owned(), path),
