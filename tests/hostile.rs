@@ -1,5 +1,11 @@
 //! Agents, remotes and callers that mean harm or are clumsy, against the real program.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the program and its callers are started from outside"
+)]
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -98,7 +104,7 @@ impl Stage {
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited for {what} in vain");
+        assert!(start.elapsed() < Duration::from_mins(1), "waited for {what} in vain");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -325,10 +331,41 @@ fn old_locks_of_a_git_that_was_killed_are_no_obstacle() {
     std::fs::write(mirror.join("HEAD"), "ref: refs/heads/main\n").unwrap();
     for name in ["packed-refs.lock", "refs/heads/main.lock"] {
         let lock = std::fs::File::create(mirror.join(name)).unwrap();
-        lock.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        lock.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();
     }
     stage.ok(&["assign"]);
     let runs = stage.quiet();
     assert_eq!(ended(&runs[0]), (Outcome::Succeeded, "1 commit"));
     assert!(!mirror.join("packed-refs.lock").exists());
+}
+
+#[test]
+fn a_worker_that_cannot_start_does_not_claim_issue_after_issue() {
+    let stage = Stage::new(COMMIT);
+    for n in 2..9 {
+        stage.hub.add_issue(REPO, &NewIssue::new("octo", &format!("Mend {n}"))).unwrap();
+    }
+    stage.ok(&["init", "01"]);
+    let log = stage.root.record(&"01".parse().unwrap()).supervisor_log();
+    std::fs::create_dir(log).unwrap();
+    let out = stage.run(&["assign"]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(said.matches("did not start").count(), 3, "{said}");
+    assert!(stage.hub.issues(REPO).unwrap().iter().all(|issue| issue.labels.is_empty()));
+    assert!(store::list(&stage.root).unwrap().iter().all(|w| matches!(w.state, State::Idle)));
+}
+
+#[test]
+fn stop_leaves_the_task_for_a_person_and_not_for_the_next_tick() {
+    let stage = Stage::new("touch $HOME/go; sleep 600");
+    stage.ok(&["init", "01"]);
+    stage.ok(&["assign"]);
+    let worker = "01".parse().unwrap();
+    until("the agent to be there", || stage.root.home(&worker).join("go").exists());
+    stage.ok(&["stop", "01"]);
+    let run = store::read_task(&stage.root, &worker).unwrap().unwrap();
+    assert_eq!(run.outcome(), Some(Outcome::Stopped));
+    stage.ok(&["assign"]);
+    assert!(stage.is_quiet());
 }

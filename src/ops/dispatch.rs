@@ -121,6 +121,7 @@ fn record(
         base: None,
         base_sha: None,
         attempt: 1,
+        losses: 0,
         phase: Phase::Claimed,
         phase_at: now,
         started_at: now,
@@ -128,6 +129,7 @@ fn record(
         pid_start: None,
         boot_id: None,
         session_id: Some(uuid),
+        resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
         agent: None,
@@ -137,6 +139,7 @@ fn record(
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
+        cleared: false,
     }
 }
 

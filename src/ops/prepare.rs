@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::Context;
+use super::dispatch::fresh_uuid;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
@@ -31,6 +32,9 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
         run.base = Some(mirror.default.clone());
         run.base_sha = Some(mirror.tip.clone());
     }
+    if run.attempt > 1 {
+        carry_on_conversation(ctx, run);
+    }
     let brief = match run.issue {
         Some(_) => Some(brief(ctx, run)?),
         None => None,
@@ -51,6 +55,20 @@ fn request(path: &Path) -> Result<String, String> {
     let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
     let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
+/// not taken twice.
+fn carry_on_conversation(ctx: &Context, run: &mut Run) {
+    let kept = ctx.executor(&run.executor).ok().and_then(|(executor, _)| {
+        let (dir, file) = executor.conversation(run.session_id.as_deref()?)?;
+        let projects = std::fs::read_dir(ctx.root.home(&run.worker).join(dir)).ok()?;
+        Some(projects.flatten().any(|project| project.path().join(&file).is_file()))
+    });
+    run.resume = kept == Some(true);
+    if !run.resume {
+        run.session_id = Some(fresh_uuid());
+    }
 }
 
 /// A name that the remote does not have.

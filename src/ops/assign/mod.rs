@@ -10,7 +10,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 use super::dispatch::{self, Dispatched, start_supervisor};
-use super::{Context, Exit, Failure, jailing};
+use super::{Context, Exit, Failure, chores, jailing};
 use crate::domain::{Issue, Outcome, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::{self, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict};
@@ -71,6 +71,10 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
     }
+    if !dry_run && chores::any(ctx) {
+        let left = chores::do_them(ctx, &ctx.github()?).await?;
+        report.problems.extend(left.into_iter().map(|what| Failure::new(Exit::Failed, what)));
+    }
     if idle.len() <= ctx.settings.reserve {
         return Ok(Tick::Done(Box::new(report)));
     }
@@ -99,6 +103,10 @@ fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
+/// So many starts that fail in one tick are no fault of the issues (a full disk, say): the others
+/// are not claimed and given back one by one.
+const TOO_MANY: u32 = 3;
+
 async fn pair(
     ctx: &Context,
     github: &GitHub,
@@ -111,6 +119,7 @@ async fn pair(
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
     let mut probed = false;
+    let mut failures = 0;
     loop {
         let plan = settle(ctx, &mut look, &issues, &idle, &mut verdicts, report).await?;
         report.skipped = plan.skipped;
@@ -161,7 +170,13 @@ async fn pair(
                 Exit::Refused => look.forget(&repo)?,
                 Exit::NoWorker => idle.retain(|id| *id != assignment.worker),
                 Exit::RateLimited => return Err(failure),
-                _ => report.problems.push(failure),
+                _ => {
+                    report.problems.push(failure);
+                    failures += 1;
+                    if failures == TOO_MANY {
+                        return Ok(());
+                    }
+                }
             }
         }
         if !refused {
