@@ -192,6 +192,9 @@ pub struct AgentReport {
     pub stopped: bool,
     /// The agent's last words, at most 16 KiB.
     pub last_words: Option<String>,
+    /// Tools that the agent was not allowed to use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
     /// US dollars, by the agent's own account.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.

@@ -50,13 +50,6 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
     write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
 }
 
-/// A person's own words.
-fn request(path: &Path) -> Result<String, String> {
-    let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
-    let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
 /// not taken twice.
 fn carry_on_conversation(ctx: &Context, run: &mut Run) {
@@ -69,6 +62,13 @@ fn carry_on_conversation(ctx: &Context, run: &mut Run) {
     if !run.resume {
         run.session_id = Some(fresh_uuid());
     }
+}
+
+/// A person's own words.
+fn request(path: &Path) -> Result<String, String> {
+    let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
+    let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A name that the remote does not have.

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::tree::children_of;
 use crate::domain::Limits;
@@ -96,8 +97,8 @@ const LINE_MAX: usize = 1 << 20;
 /// word. `inner` says that the child is a jail: the polite signal goes to the process inside it
 /// (whose death ends the jail), because the jail itself would die at once of it.
 ///
-/// Must be called from a process whose only thread this is: signals are blocked and read from a
-/// descriptor.
+/// TERM, INT and HUP are blocked in this thread from here on and mean [`End::Stopped`]; they are
+/// seen for sure only by a process whose only thread this is.
 ///
 /// # Errors
 /// When the kernel refuses a descriptor or `poll` fails; the child is killed then.
@@ -122,11 +123,13 @@ fn watch_inner(
     on_line: &mut dyn FnMut(bool, &[u8], bool) -> bool,
 ) -> std::io::Result<Watched> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
     }
     signals.thread_block()?;
     let signal_fd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    // Becomes readable when the child has ended.
+    let pid_fd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let mut lines = [Lines::new(LINE_MAX), Lines::new(LINE_MAX)];
@@ -140,7 +143,6 @@ fn watch_inner(
     let mut exited: Option<ExitStatus> = None;
     let mut drain_until: Option<Instant> = None;
     loop {
-        // A child may be gone before its signal could be seen.
         if exited.is_none() {
             exited = child.try_wait()?;
         }
@@ -178,6 +180,9 @@ fn watch_inner(
             .chain(stderr.iter().map(|p| (true, p.as_fd())))
             .collect();
         fds.extend(open.iter().map(|(_, fd)| PollFd::new(*fd, none)));
+        if exited.is_none() {
+            fds.push(PollFd::new(pid_fd.as_fd(), none));
+        }
         match poll(&mut fds, timeout(wake.saturating_duration_since(now))) {
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,
