@@ -74,7 +74,8 @@ fn collect(
             }
         }
     }
-    runs.sort_by(|a, b| a.run.cmp(&b.run));
+    // The ids alone do not tell the runs of one second apart.
+    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
     Ok((runs, skipped))
 }
 
