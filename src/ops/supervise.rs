@@ -66,8 +66,6 @@ fn take_up(run: &mut Run) {
                 run.losses += 1;
                 run.attempt += 1;
                 run.phase = Phase::Preparing;
-                // An agent refuses an id that it has used.
-                run.session_id = Some(super::dispatch::fresh_uuid());
             }
         }
         Phase::Verifying => {}
