@@ -1,7 +1,7 @@
 //! The supervisor: owns a run from claim to archive.
 //!
 //! It is detached (a session of its own), small (no runtime, no TLS; what needs those is a process
-//! of its own, see [`step`](super::step)) and resumable: each phase is written to `task.json` before
+//! of its own, see [`step`]) and resumable: each phase is written to `task.json` before
 //! its work begins, every phase can be done again, and a supervisor started on a record carries on
 //! from the phase that it finds there.
 
