@@ -71,8 +71,8 @@ pub(super) fn canary(ctx: &Context, worker: &WorkerId, mirror: Option<&Path>) ->
     hidden.extend(secrets.iter().map(|name| user.join(name)));
     hidden.extend(ctx.settings.token_file.clone());
     hidden.extend(ctx.settings.config_file.clone());
-    let sibling = store::list(&ctx.root).unwrap_or_default().into_iter().find(|w| w.id != *worker);
-    hidden.extend(sibling.map(|w| ctx.root.home(&w.id)));
+    let sibling = store::ids(&ctx.root).unwrap_or_default().into_iter().find(|id| id != worker);
+    hidden.extend(sibling.map(|id| ctx.root.home(&id)));
     let home = ctx.root.home(worker);
     let allowed = |path: &PathBuf| {
         home.starts_with(path)
