@@ -150,23 +150,26 @@ impl Default for Limits {
     }
 }
 
+/// No limit is longer (about 30 years): a moment so far ahead can always be reckoned with.
+const LONGEST: u64 = 1 << 30;
+
 impl Limits {
     /// The wall-clock limit.
     #[must_use]
     pub fn wall_clock(&self) -> Duration {
-        Duration::from_secs(self.wall_clock_secs)
+        Duration::from_secs(self.wall_clock_secs.min(LONGEST))
     }
 
     /// The silence limit.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        Duration::from_secs(self.silence_secs)
+        Duration::from_secs(self.silence_secs.min(LONGEST))
     }
 
     /// The grace between TERM and KILL.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_secs)
+        Duration::from_secs(self.grace_secs.min(LONGEST))
     }
 }
 
@@ -189,6 +192,9 @@ pub struct AgentReport {
     pub stopped: bool,
     /// The agent's last words, at most 16 KiB.
     pub last_words: Option<String>,
+    /// Tools that the agent was not allowed to use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
     /// US dollars, by the agent's own account.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.
@@ -262,6 +268,9 @@ pub struct Run {
     pub base_sha: Option<String>,
     /// 1 for the first time that this run is started, 2 after it was taken up again, ….
     pub attempt: u32,
+    /// How often its supervisor was lost under it since a person last started it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: u32,
     /// Where it is.
     pub phase: Phase,
     /// When it came there.
@@ -276,6 +285,9 @@ pub struct Run {
     pub boot_id: Option<String>,
     /// The agent's conversation.
     pub session_id: Option<String>,
+    /// Whether the agent carries that conversation on, rather than beginning it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
     /// The limits that apply.
     #[serde(default)]
     pub limits: Limits,
@@ -303,6 +315,15 @@ pub struct Run {
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whether a person has cleared it with `reset` since; kept beside the record, which does not
+    /// change any more.
+    #[serde(skip)]
+    pub cleared: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Run {

@@ -29,6 +29,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// The id of the conversation, a UUID.
     pub session_id: String,
+    /// Whether that conversation is to be carried on.
+    pub resume: bool,
     /// Where the agent finds its prompt as a file.
     pub prompt_file: PathBuf,
     /// The repository.
@@ -117,6 +119,16 @@ impl Executor {
         own.iter().map(|n| (*n).to_owned()).chain(self.section().pass_env.iter().cloned()).collect()
     }
 
+    /// Where in the agent's home the conversation `session_id` is kept, if this executor can carry
+    /// one on: a directory, and the name of a file in one of the directories below it.
+    #[must_use]
+    pub fn conversation(&self, session_id: &str) -> Option<(&'static str, String)> {
+        match self {
+            Self::Claude(_) => Some((".claude/projects", format!("{session_id}.jsonl"))),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// How to start the agent.
     #[must_use]
     pub fn invocation(&self, launch: &Launch) -> Invocation {
@@ -179,6 +191,8 @@ pub struct Summary {
     pub success: bool,
     /// Its last words: the final text, or what went wrong.
     pub last_words: Option<String>,
+    /// Tools that it was not allowed to use, each once.
+    pub denied: Vec<String>,
     /// US dollars.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.
@@ -193,6 +207,7 @@ impl Summary {
             .last_words
             .map(|w| text::tail(w.trim(), 16 << 10).to_owned())
             .filter(|w| !w.is_empty());
+        report.denied = self.denied;
         report.cost_usd = self.cost_usd;
         report.turns = self.turns;
     }

@@ -11,7 +11,8 @@ pub const NOT_STARTED_MAX: usize = 5;
 /// How many of the last runs in a row never came to their agent.
 #[must_use]
 pub fn not_started_in_a_row(runs: &[Run]) -> usize {
-    runs.iter().rev().take_while(|r| r.outcome() == Some(Outcome::NotStarted)).count()
+    let failed = |r: &&Run| r.outcome() == Some(Outcome::NotStarted) && !r.cleared;
+    runs.iter().rev().take_while(failed).count()
 }
 
 /// Whether the earlier runs of an issue, oldest first, speak against another one now.
@@ -21,7 +22,7 @@ pub fn not_started_in_a_row(runs: &[Run]) -> usize {
 /// had really been put on.
 #[must_use]
 pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Skip> {
-    let last = runs.last()?;
+    let last = runs.last().filter(|run| !run.cleared)?;
     let outcome = last.outcome()?;
     let ended_at = last.ended_at.unwrap_or(last.phase_at);
     match outcome {
@@ -32,7 +33,8 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
                 return still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome));
             }
             let until = ended_at.saturating_add(back_off(failures)).ok()?;
-            (now < until).then_some(Skip::BackOff(until))
+            // An end in the future is a clock that was wrong then: nothing to wait for.
+            (ended_at <= now && now < until).then_some(Skip::BackOff(until))
         }
         _ => still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome)),
     }
@@ -101,6 +103,12 @@ mod tests {
         runs.push(run(Outcome::NotStarted, 0));
         let person = Some(Skip::NeedsPerson(Outcome::NotStarted));
         assert_eq!(history_refuses(&runs, &issue(0), at(9999)), person);
+    }
+
+    #[test]
+    fn an_end_in_the_future_is_not_waited_for() {
+        let runs = [run(Outcome::NotStarted, 500_000)];
+        assert_eq!(history_refuses(&runs, &issue(0), at(1)), None);
     }
 
     #[test]
