@@ -92,8 +92,8 @@ pub(super) fn canary(
     hidden.extend(secrets.iter().map(|name| user.join(name)));
     hidden.extend(ctx.settings.token_file.clone());
     hidden.extend(ctx.settings.config_file.clone());
-    let sibling = store::list(&ctx.root).unwrap_or_default().into_iter().find(|w| w.id != *worker);
-    hidden.extend(sibling.map(|w| ctx.root.home(&w.id)));
+    let sibling = store::ids(&ctx.root).unwrap_or_default().into_iter().find(|id| id != worker);
+    hidden.extend(sibling.map(|id| ctx.root.home(&id)));
     let home = ctx.root.home(worker);
     // What leads to something that is to be seen must be there, if only as an empty directory.
     let allowed = |path: &PathBuf| {

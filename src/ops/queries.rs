@@ -108,7 +108,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
 }
 
 fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
-    if store::list(&ctx.root)?.iter().any(|w| w.id == *id) {
+    if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
     Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
