@@ -1,0 +1,11 @@
+//! The product's behaviour: the real program, started as cron starts it, against the embedded
+//! GitHub, with a scripted agent in a real jail.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/openapi.rs"]
+mod openapi;
+
+mod happy;
+mod outcomes;
+mod world;
