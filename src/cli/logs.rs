@@ -1,7 +1,7 @@
 //! `logs`
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read};
 use std::process::ExitCode;
 
 use super::print;
@@ -32,8 +32,25 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     }
     let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
     let mut log = File::open(&path).map_err(fail)?;
+    if std::io::stdout().is_terminal() {
+        return show(log).map_err(fail);
+    }
     match std::io::copy(&mut log, &mut std::io::stdout().lock()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(fail(e)),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// On a terminal the agent's words must not act: control characters are shown as `\u{fffd}`.
+fn show(log: File) -> std::io::Result<ExitCode> {
+    let mut reader = BufReader::new(log);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.by_ref().take(1 << 20).read_until(b'\n', &mut line)? == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let tame = |c: char| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c };
+        print::out(&String::from_utf8_lossy(&line).chars().map(tame).collect::<String>());
     }
 }

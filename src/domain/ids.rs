@@ -78,9 +78,15 @@ impl FromStr for WorkerId {
         if !s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
             return err("only letters, digits, `-` and `_` are allowed");
         }
+        if RESERVED.iter().any(|r| s.eq_ignore_ascii_case(r)) {
+            return err("it is reserved");
+        }
         Ok(Self(s.to_owned()))
     }
 }
+
+/// Names that stand beside the workers' in the directory of records.
+const RESERVED: [&str; 2] = ["mirrors", "github"];
 
 impl WorkerId {
     /// The label that shows on GitHub that this worker holds an issue.
@@ -366,7 +372,19 @@ mod tests {
 
     #[test]
     fn worker_ids_that_could_be_a_path_or_an_option_are_refused() {
-        for bad in ["", "../x", "-f", ".pool", "a/b", "a b", "é", "a\n", &"9".repeat(300)] {
+        for bad in [
+            "",
+            "../x",
+            "-f",
+            ".pool",
+            "mirrors",
+            "GitHub",
+            "a/b",
+            "a b",
+            "é",
+            "a\n",
+            &"9".repeat(300),
+        ] {
             assert!(bad.parse::<WorkerId>().is_err(), "{bad:?}");
         }
         for good in ["01", "a", "laptop-3", "A_b"] {

@@ -89,6 +89,10 @@ impl Host {
             "credential.helper=".to_owned(),
             "http.lowSpeedLimit=1000".to_owned(),
             "http.lowSpeedTime=60".to_owned(),
+            // What the user's own pushes do is not what ours do.
+            "push.gpgSign=false".to_owned(),
+            "push.followTags=false".to_owned(),
+            "push.recurseSubmodules=no".to_owned(),
         ];
         if self.env.token.is_some()
             && let Some(origin) = self.origin_of(url)?

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use jiff::Timestamp;
@@ -210,6 +211,7 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
     let log = File::options()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(&log_path)
         .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::claim::label;
 use super::prompt::Brief;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
@@ -83,6 +84,10 @@ pub async fn brief(
             return Ok(refused(format!("there is an open pull request: {}", pull.url)));
         }
     }
+    if !issue.labels.iter().any(|l| l.is_of(worker)) {
+        // A dispatcher that died between its record and its label.
+        label(&github, &run.repo, number, worker).await?;
+    }
     let mut trusted = Trusted::new(&github);
     let mut brief = Brief::default();
     let mut clean = |raw: &str| {
@@ -97,7 +102,12 @@ pub async fn brief(
         if comment.body.contains(MARKER) {
             continue;
         }
-        if comment.is_bot || !trusted.may_write(&run.repo, &comment.author).await? {
+        let may_write = match trusted.may_write(&run.repo, &comment.author).await {
+            // That the token may not ask means no.
+            Err(e) if e.kind() == ErrorKind::Access => false,
+            other => other?,
+        };
+        if comment.is_bot || !may_write {
             left_out += 1;
             continue;
         }
@@ -308,8 +318,9 @@ impl Publishing<'_> {
             .comments(repo, issue)
             .await?
             .into_iter()
-            .find(|comment| comment.body.contains(&marker));
-        // A stranger can copy the marker, so whose it is counts too.
+            .find(|comment| comment.body.trim_end().ends_with(&marker));
+        // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
+        // that it stands at the end does.
         if let Some(found) = ours
             && found.author.eq_ignore_ascii_case(&self.github.viewer().await?.login)
         {

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -123,8 +124,13 @@ impl Supervisor<'_> {
                     self.enter(Phase::Publishing)?;
                 }
                 Phase::Publishing => {
-                    self.publish()?;
-                    self.run.ended_at = Some(Timestamp::now());
+                    if let Some(archived) = store::read_archived(&self.ctx.root, &self.run)? {
+                        // It died with everything said and its record written: only that is left.
+                        self.run = archived;
+                    } else {
+                        self.publish()?;
+                        self.run.ended_at = Some(Timestamp::now());
+                    }
                     store::archive(&self.ctx.root, &self.lock, &self.run)?;
                     return Ok(());
                 }
@@ -222,6 +228,7 @@ impl Supervisor<'_> {
         let log = File::options()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(paths.log())
             .map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let child = child

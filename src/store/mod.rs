@@ -25,7 +25,7 @@ pub use atomic::{make_private_dir, read_bounded, write_private};
 pub use history::{Skipped, completed, completed_of_issue};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};
-pub use record::{archive, read_task, write_task};
+pub use record::{archive, read_archived, read_task, write_task};
 pub use tools::Tools;
 pub use workers::{State, Worker, list, worker};
 

@@ -57,7 +57,7 @@ fn to_json(run: &Run) -> Result<Vec<u8>, Error> {
 
 /// Moves the finished run into the archive and frees the worker.
 ///
-/// The order makes a crash harmless: first the archived record, then the log beside it, last the
+/// The order makes a crash harmless: first the archived record, then the log beside it, then the
 /// removal of `task.json`. Doing it again after a crash writes the same names.
 ///
 /// # Errors
@@ -76,12 +76,6 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
             Err(e) => return Err(io_error("archive", &from)(e)),
         }
     }
-    let scratch = paths.scratch();
-    match std::fs::remove_dir_all(&scratch) {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io_error("remove", &scratch)(e)),
-    }
     for path in [paths.request(), paths.prompt(), paths.task()] {
         match std::fs::remove_file(&path) {
             Ok(()) => {}
@@ -89,7 +83,22 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
             Err(e) => return Err(io_error("remove", &path)(e)),
         }
     }
-    sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))
+    sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))?;
+    // Last: as long as the task is there, its commits are needed.
+    let scratch = paths.scratch();
+    match std::fs::remove_dir_all(&scratch) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &scratch)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The archived record of a run, if it has got that far.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_archived(root: &Root, run: &Run) -> Result<Option<Run>, Error> {
+    let name = format!("{}.json", run.archive_stem());
+    read_run(&root.record(&run.worker).completed().join(name))
 }
 
 #[cfg(test)]

@@ -45,10 +45,7 @@ pub fn list(root: &Root) -> Result<Vec<Worker>, Error> {
 
 /// The workers that have a record.
 pub(super) fn recorded(root: &Root) -> Result<BTreeSet<WorkerId>, Error> {
-    let not_workers = ["mirrors", "github"];
-    let mut names = names_in(&root.pool())?;
-    names.retain(|id| !not_workers.contains(&id.as_str()) || root.home(id).is_dir());
-    Ok(names)
+    names_in(&root.pool())
 }
 
 fn names_in(dir: &std::path::Path) -> Result<BTreeSet<WorkerId>, Error> {
