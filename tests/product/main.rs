@@ -6,6 +6,7 @@
 #[path = "../support/openapi.rs"]
 mod openapi;
 
+mod budgets;
 mod happy;
 mod outcomes;
 mod world;
