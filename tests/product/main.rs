@@ -6,7 +6,9 @@
 #[path = "../support/openapi.rs"]
 mod openapi;
 
+mod assign;
 mod budgets;
 mod happy;
 mod outcomes;
+mod trust;
 mod world;
