@@ -8,7 +8,10 @@ mod openapi;
 
 mod assign;
 mod budgets;
+mod dispatch;
+mod faults;
 mod happy;
+mod limits;
 mod outcomes;
 mod trust;
 mod world;

@@ -1,0 +1,1 @@
+//! A server that fails or falls silent at every call in turn.
