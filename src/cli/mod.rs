@@ -12,7 +12,10 @@ mod init;
 mod inner;
 mod logs;
 mod print;
+mod reset;
+mod restart;
 mod status;
+mod stop;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -59,6 +62,9 @@ enum Command {
     Init(init::Args),
     Assign(assign::Args),
     Dispatch(dispatch::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Reset(reset::Args),
     Status(status::Args),
     Logs(logs::Args),
     History(history::Args),
@@ -93,6 +99,9 @@ fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
         Command::Init(args) => init::run(&context()?, &args),
         Command::Assign(args) => assign::run(&context()?, &args),
         Command::Dispatch(args) => dispatch::run(&context()?, &args),
+        Command::Stop(args) => stop::run(&context()?, &args),
+        Command::Restart(args) => restart::run(&context()?, &args),
+        Command::Reset(args) => reset::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),

@@ -262,6 +262,9 @@ pub struct Run {
     pub base_sha: Option<String>,
     /// 1 for the first time that this run is started, 2 after it was taken up again, ….
     pub attempt: u32,
+    /// How often its supervisor was lost under it since a person last started it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: u32,
     /// Where it is.
     pub phase: Phase,
     /// When it came there.
@@ -276,6 +279,9 @@ pub struct Run {
     pub boot_id: Option<String>,
     /// The agent's conversation.
     pub session_id: Option<String>,
+    /// Whether the agent carries that conversation on, rather than beginning it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
     /// The limits that apply.
     #[serde(default)]
     pub limits: Limits,
@@ -303,6 +309,15 @@ pub struct Run {
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whether a person has cleared it with `reset` since; kept beside the record, which does not
+    /// change any more.
+    #[serde(skip)]
+    pub cleared: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl Run {

@@ -36,7 +36,7 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
         "--setting-sources",
         "user",
         "--strict-mcp-config",
-        "--session-id",
+        if launch.resume { "--resume" } else { "--session-id" },
     ] {
         argv.push(word.to_owned());
     }

@@ -77,6 +77,7 @@ mod tests {
             program: "/bin/prog".into(),
             model: Some("{repo}; rm -rf /".into()),
             session_id: "s".into(),
+            resume: false,
             prompt_file: "/p t".into(),
             repo: "a/b".parse().unwrap(),
             issue: Some(7.try_into().unwrap()),

@@ -29,6 +29,8 @@ pub struct Launch {
     pub model: Option<String>,
     /// The id of the conversation, a UUID.
     pub session_id: String,
+    /// Whether that conversation is to be carried on.
+    pub resume: bool,
     /// Where the agent finds its prompt as a file.
     pub prompt_file: PathBuf,
     /// The repository.
@@ -115,6 +117,16 @@ impl Executor {
             Self::Custom(_) => &[],
         };
         own.iter().map(|n| (*n).to_owned()).chain(self.section().pass_env.iter().cloned()).collect()
+    }
+
+    /// Where in the agent's home the conversation `session_id` is kept, if this executor can carry
+    /// one on: a directory, and the name of a file in one of the directories below it.
+    #[must_use]
+    pub fn conversation(&self, session_id: &str) -> Option<(&'static str, String)> {
+        match self {
+            Self::Claude(_) => Some((".claude/projects", format!("{session_id}.jsonl"))),
+            Self::Custom(_) => None,
+        }
     }
 
     /// How to start the agent.

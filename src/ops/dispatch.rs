@@ -117,6 +117,7 @@ fn record(
         base: None,
         base_sha: None,
         attempt: 1,
+        losses: 0,
         phase: Phase::Claimed,
         phase_at: now,
         started_at: now,
@@ -124,6 +125,7 @@ fn record(
         pid_start: None,
         boot_id: None,
         session_id: Some(uuid),
+        resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
         agent: None,
@@ -133,11 +135,12 @@ fn record(
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
+        cleared: false,
     }
 }
 
 /// A random UUID, from the kernel.
-fn fresh_uuid() -> String {
+pub(super) fn fresh_uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map(|uuid| uuid.trim().to_owned())
         .unwrap_or_default()

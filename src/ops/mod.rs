@@ -7,10 +7,12 @@
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`] | the parts of a run that talk to GitHub, each a short-lived process |
+//! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`doctor`] | whether everything that is needed is there |
 
 pub mod assign;
+mod chores;
 mod claim;
 mod context;
 pub mod dispatch;
@@ -22,6 +24,7 @@ mod prepare;
 mod prompt;
 pub mod queries;
 pub mod step;
+pub mod stop;
 pub mod supervise;
 mod trust;
 mod verify;

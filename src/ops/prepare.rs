@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Context;
+use super::dispatch::fresh_uuid;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
@@ -29,6 +30,9 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
         run.base = Some(mirror.default.clone());
         run.base_sha = Some(mirror.tip.clone());
     }
+    if run.attempt > 1 {
+        carry_on_conversation(ctx, run);
+    }
     let brief = match run.issue {
         Some(_) => Some(brief(ctx, run)?),
         None => None,
@@ -39,6 +43,20 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
     let request = request.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
     write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
+}
+
+/// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
+/// not taken twice.
+fn carry_on_conversation(ctx: &Context, run: &mut Run) {
+    let kept = ctx.executor(&run.executor).ok().and_then(|(executor, _)| {
+        let (dir, file) = executor.conversation(run.session_id.as_deref()?)?;
+        let projects = std::fs::read_dir(ctx.root.home(&run.worker).join(dir)).ok()?;
+        Some(projects.flatten().any(|project| project.path().join(&file).is_file()))
+    });
+    run.resume = kept == Some(true);
+    if !run.resume {
+        run.session_id = Some(fresh_uuid());
+    }
 }
 
 /// A name that the remote does not have.

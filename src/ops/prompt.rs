@@ -39,6 +39,12 @@ pub fn compose(
         "You are worker {} in a clone of {}, on the branch {branch}, which starts from {base}.",
         run.worker, run.repo
     ));
+    if run.attempt > 1 {
+        say(
+            "You were interrupted: what you had done is in the clone, committed or not. Look at it \
+             and carry on.",
+        );
+    }
     match (run.kind, run.issue) {
         (Kind::Implement, Some(issue)) => say(&format!("Your task: implement issue #{issue}.")),
         (_, Some(issue)) => {

@@ -26,8 +26,8 @@ use crate::process::{self, End, Watched, command};
 use crate::sandbox::inside::Verdict;
 use crate::store::{self, WorkerLock};
 
-/// How often a run is started before a lost supervisor counts as its failure.
-const MAX_ATTEMPTS: u32 = 2;
+/// How often a run whose supervisor was lost is taken up again.
+const MAX_LOSSES: u32 = 1;
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
 /// standard output.
@@ -52,16 +52,18 @@ fn take_up(run: &mut Run) {
     match run.phase {
         Phase::Claimed => run.phase = Phase::Preparing,
         Phase::Preparing | Phase::Running => {
-            if run.attempt >= MAX_ATTEMPTS {
+            if run.losses >= MAX_LOSSES {
                 run.ended = Some(Ended {
                     outcome: Outcome::Failed,
                     why: format!(
-                        "its supervisor died {} times while it was {}",
-                        run.attempt, run.phase
+                        "its supervisor was lost {} times, last while it was {}",
+                        run.losses + 1,
+                        run.phase
                     ),
                 });
                 run.phase = Phase::Publishing;
             } else {
+                run.losses += 1;
                 run.attempt += 1;
                 run.phase = Phase::Preparing;
             }
@@ -199,6 +201,7 @@ impl Supervisor<'_> {
             program: program.clone(),
             model: run.model.clone(),
             session_id: run.session_id.clone().unwrap_or_default(),
+            resume: run.resume,
             prompt_file: if jailed_run { PROMPT_INSIDE.into() } else { paths.prompt() },
             repo: run.repo.clone(),
             issue: run.issue,
@@ -361,11 +364,11 @@ fn release_standard_streams() -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn run(phase: &str, attempt: u32) -> Run {
+    fn run(phase: &str, losses: u32) -> Run {
         let json = format!(
             r#"{{"version":1,"run":"20261121T071500-7f3a","worker":"01","kind":"implement",
             "repo":"o/a","issue":1,"prompt":null,"model":null,"executor":"x","branch":null,
-            "base":null,"attempt":{attempt},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
+            "base":null,"attempt":1,"losses":{losses},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
             "startedAt":"2026-11-21T07:15:00Z","pid":null,"pidStart":null,"bootId":null,
             "sessionId":null}}"#
         );
@@ -374,15 +377,15 @@ mod tests {
 
     #[test]
     fn a_record_is_taken_up_where_it_was_left() {
-        let after = |phase: &str, attempt| {
-            let mut run = run(phase, attempt);
+        let after = |phase: &str, losses| {
+            let mut run = run(phase, losses);
             take_up(&mut run);
             (run.phase, run.attempt, run.outcome())
         };
-        assert_eq!(after("claimed", 1), (Phase::Preparing, 1, None));
-        assert_eq!(after("running", 1), (Phase::Preparing, 2, None));
-        assert_eq!(after("running", 2), (Phase::Publishing, 2, Some(Outcome::Failed)));
-        assert_eq!(after("verifying", 2), (Phase::Verifying, 2, None));
-        assert_eq!(after("publishing", 1), (Phase::Verifying, 1, None));
+        assert_eq!(after("claimed", 0), (Phase::Preparing, 1, None));
+        assert_eq!(after("running", 0), (Phase::Preparing, 2, None));
+        assert_eq!(after("running", 1), (Phase::Publishing, 1, Some(Outcome::Failed)));
+        assert_eq!(after("verifying", 1), (Phase::Verifying, 1, None));
+        assert_eq!(after("publishing", 0), (Phase::Verifying, 1, None));
     }
 }

@@ -11,7 +11,8 @@ pub const NOT_STARTED_MAX: usize = 5;
 /// How many of the last runs in a row never came to their agent.
 #[must_use]
 pub fn not_started_in_a_row(runs: &[Run]) -> usize {
-    runs.iter().rev().take_while(|r| r.outcome() == Some(Outcome::NotStarted)).count()
+    let failed = |r: &&Run| r.outcome() == Some(Outcome::NotStarted) && !r.cleared;
+    runs.iter().rev().take_while(failed).count()
 }
 
 /// Whether the earlier runs of an issue, oldest first, speak against another one now.
@@ -21,7 +22,7 @@ pub fn not_started_in_a_row(runs: &[Run]) -> usize {
 /// had really been put on.
 #[must_use]
 pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Skip> {
-    let last = runs.last()?;
+    let last = runs.last().filter(|run| !run.cleared)?;
     let outcome = last.outcome()?;
     let ended_at = last.ended_at.unwrap_or(last.phase_at);
     match outcome {

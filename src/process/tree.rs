@@ -43,7 +43,7 @@ pub fn kill_descendants() {
 }
 
 /// Kills a process after its descendants have been stopped, so that none forks on meanwhile.
-fn kill_tree(pid: u32) {
+pub fn kill_tree(pid: u32) {
     let Ok(raw) = i32::try_from(pid) else { return };
     let _ = kill(Pid::from_raw(raw), Signal::SIGSTOP);
     for child in children_of(pid) {

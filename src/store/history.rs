@@ -3,8 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use super::record::read_run;
-use super::{Error, Root, workers};
+use super::{Error, Root, workers, write_private};
 use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
+
+/// The ending of the file beside a record that says: a person has cleared it.
+const CLEARED: &str = "cleared";
+
+/// Notes that a person has cleared the run: it is in no issue's way any more.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn mark_cleared(root: &Root, run: &Run) -> Result<(), Error> {
+    let name = format!("{}.json", run.archive_stem());
+    let record = root.record(&run.worker).completed().join(name);
+    write_private(&record.with_extension(CLEARED), b"")
+}
 
 /// An archived record that could not be read.
 #[derive(Debug)]
@@ -52,7 +65,10 @@ fn collect(
         }
         for path in records_in(&root.record(&id).completed(), &wanted) {
             match read_run(&path) {
-                Ok(Some(run)) => runs.push(run),
+                Ok(Some(mut run)) => {
+                    run.cleared = path.with_extension(CLEARED).exists();
+                    runs.push(run);
+                }
                 Ok(None) => {}
                 Err(e) => skipped.push(Skipped { path, why: e.to_string() }),
             }

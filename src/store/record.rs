@@ -70,7 +70,10 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
     write_private(&completed.join(format!("{stem}.json")), &to_json(run)?)?;
     for (from, suffix) in [(paths.log(), "log"), (paths.supervisor_log(), "supervisor.log")] {
         let to = completed.join(format!("{stem}.{suffix}"));
-        match std::fs::rename(&from, &to) {
+        // Most supervisors have nothing to say.
+        let empty = std::fs::metadata(&from).is_ok_and(|m| m.len() == 0);
+        let moved = if empty { std::fs::remove_file(&from) } else { std::fs::rename(&from, &to) };
+        match moved {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(io_error("archive", &from)(e)),

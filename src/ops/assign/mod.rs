@@ -10,7 +10,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 use super::dispatch::{self, Dispatched, start_supervisor};
-use super::{Context, Exit, Failure, jailing};
+use super::{Context, Exit, Failure, chores, jailing};
 use crate::domain::{Issue, Outcome, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::{self, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict};
@@ -70,6 +70,10 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
+    }
+    if !dry_run && chores::any(ctx) {
+        let left = chores::do_them(ctx, &ctx.github()?).await?;
+        report.problems.extend(left.into_iter().map(|what| Failure::new(Exit::Failed, what)));
     }
     if idle.len() <= ctx.settings.reserve {
         return Ok(Tick::Done(Box::new(report)));

@@ -1,0 +1,41 @@
+//! `reset`
+
+use std::process::ExitCode;
+
+use super::{block_on, print};
+use crate::domain::WorkerId;
+use crate::ops::stop::reset;
+use crate::ops::{Context, Failure};
+
+/// Bring a worker back to idle and give its issue free
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claude-workers reset 01
+  claude-workers reset 01 --force      also if it is busy: stops it first
+
+The run is archived with its true outcome; the labels `worker:NN` and `blocked` are taken off the
+issue, also of a run that was archived already, so that `assign` may take it again. The clone stays.")]
+pub(super) struct Args {
+    /// The worker
+    #[arg(value_name = "ID")]
+    id: WorkerId,
+    /// Stop it if it is busy
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
+    let github = ctx.github()?;
+    let done = block_on(reset(ctx, &github, &args.id, args.force))?;
+    let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
+    let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
+    print::out(&format!("worker {} is idle; {what}\n", args.id));
+    if done.left.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    for left in &done.left {
+        print::note(&format!("still to be done, by the next `assign` or by you: {left}"));
+    }
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,28 @@
+//! `restart`
+
+use std::process::ExitCode;
+
+use super::print;
+use crate::domain::WorkerId;
+use crate::ops::stop::restart;
+use crate::ops::{Context, Failure};
+
+/// Carry a stopped or crashed run on, where it was left
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claude-workers restart 01
+
+Same task, model and executor, same clone with its uncommitted work, and the same conversation where
+the executor can carry one on. The log goes on.")]
+pub(super) struct Args {
+    /// The worker
+    #[arg(value_name = "ID")]
+    id: WorkerId,
+}
+
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
+    let (run, pid) = restart(ctx, &args.id)?;
+    print::out(&format!("worker {} carries on with {} (pid {pid})\n", args.id, run.subject()));
+    Ok(ExitCode::SUCCESS)
+}

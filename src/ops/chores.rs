@@ -1,0 +1,83 @@
+//! Labels that are to be taken off and could not be yet: a note on disk, so that a later tick does
+//! what could not be done now.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::stop::labels_of;
+use super::{Context, Exit, Failure};
+use crate::domain::{IssueNumber, RepoSlug, Run};
+use crate::github::{ErrorKind, GitHub};
+use crate::store::{make_private_dir, read_bounded, write_private};
+
+/// Labels of one run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Chore {
+    version: u32,
+    repo: RepoSlug,
+    issue: IssueNumber,
+    labels: Vec<String>,
+}
+
+fn dir(ctx: &Context) -> PathBuf {
+    ctx.root.github().join("chores")
+}
+
+/// Notes that the labels of a run are to be taken off its issue.
+///
+/// # Errors
+/// When the note cannot be written.
+pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
+    let Some(issue) = run.issue else { return Ok(()) };
+    make_private_dir(&dir(ctx))?;
+    let chore =
+        Chore { version: 1, repo: run.repo.clone(), issue, labels: labels_of(run).to_vec() };
+    let json = serde_json::to_vec(&chore)
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
+    Ok(write_private(&dir(ctx).join(format!("{}.json", run.run)), &json)?)
+}
+
+/// Does what is noted, and says what is still left. Asks GitHub nothing if nothing is noted.
+///
+/// # Errors
+/// When the notes cannot be listed.
+pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String>, Failure> {
+    let Ok(notes) = std::fs::read_dir(dir(ctx)) else { return Ok(Vec::new()) };
+    let mut left = Vec::new();
+    for path in
+        notes.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json"))
+    {
+        let Some(bytes) = read_bounded(&path, 1 << 16)? else { continue };
+        let Ok(chore) = serde_json::from_slice::<Chore>(&bytes) else {
+            left.push(format!("{} cannot be understood", path.display()));
+            continue;
+        };
+        let mut undone = None;
+        for label in &chore.labels {
+            match github.remove_label(&chore.repo, chore.issue, label).await {
+                Ok(()) => {}
+                // The issue is gone, or is not ours to change any more.
+                Err(e) if matches!(e.kind(), ErrorKind::Missing) => {}
+                Err(e) => undone = Some(e),
+            }
+        }
+        match undone {
+            None => {
+                let _ = std::fs::remove_file(&path);
+            }
+            Some(e) => left.push(format!(
+                "take the labels {} off {}#{} ({e})",
+                chore.labels.join(" and "),
+                chore.repo,
+                chore.issue
+            )),
+        }
+    }
+    Ok(left)
+}
+
+/// Whether anything is noted.
+pub(super) fn any(ctx: &Context) -> bool {
+    std::fs::read_dir(dir(ctx)).is_ok_and(|mut notes| notes.next().is_some())
+}

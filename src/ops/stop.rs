@@ -1,0 +1,220 @@
+//! `stop`, `restart` and `reset`: what people do to a run by hand.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::dispatch::start_supervisor;
+use super::{Context, Exit, Failure, chores};
+use crate::domain::{AgentReport, BLOCKED_LABEL, Ended, Outcome, Phase, Run, WorkerId};
+use crate::github::GitHub;
+use crate::process;
+use crate::store::{self, State, WorkerLock, is_locked};
+
+fn worker(ctx: &Context, id: &WorkerId) -> Result<State, Failure> {
+    let known = store::list(&ctx.root)?.into_iter().find(|w| w.id == *id);
+    known.map(|w| w.state).ok_or_else(|| {
+        Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
+            .hint("`claude-workers status` lists them")
+    })
+}
+
+/// Ends the run of a busy worker: the agent is asked to end, killed after the grace, and confirmed
+/// dead. The task stays, for `restart` or `reset`.
+///
+/// # Errors
+/// When there is no run to stop, it is being published (its work is done), or it cannot be ended.
+pub fn stop(ctx: &Context, id: &WorkerId) -> Result<Run, Failure> {
+    let run = match worker(ctx, id)? {
+        State::Busy(run) => run,
+        State::Idle => {
+            return Err(Failure::new(
+                Exit::Failed,
+                format!("worker {id} is idle: nothing to stop"),
+            ));
+        }
+        State::Starting => {
+            return Err(Failure::new(Exit::Failed, format!("worker {id} is just being taken"))
+                .hint("try again in a moment"));
+        }
+        State::Crashed(run) => return mark_stopped(ctx, id, *run),
+        State::Broken(why) => {
+            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
+        }
+    };
+    if run.phase >= Phase::Verifying {
+        let what = format!("the agent of worker {id} has ended; its work is just {}", run.phase);
+        return Err(Failure::new(Exit::Failed, what).hint("wait a moment"));
+    }
+    end_supervisor(ctx, id, &run)?;
+    match worker(ctx, id)? {
+        State::Crashed(run) => mark_stopped(ctx, id, *run),
+        // It came to its end just then.
+        _ => Ok(*run),
+    }
+}
+
+/// TERM, then KILL after what the supervisor itself may need; returns when the lock is free, that is
+/// when nothing of the run can write its record any more.
+fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure> {
+    let cannot = |why: &str| {
+        Failure::new(Exit::Failed, format!("the run of worker {id} cannot be stopped: {why}"))
+    };
+    let pid = run.pid.ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
+    let raw = i32::try_from(pid).map_err(|_| cannot("its PID is none"))?;
+    // A bare PID may be a stranger's by now.
+    let here = process::identity_of_self().map(|me| me.boot_id);
+    if here != run.boot_id || process::start_time(pid) != run.pid_start {
+        return Err(cannot("its PID belongs to another process now"));
+    }
+    let lock = ctx.root.record(id).lock();
+    let gone_by = |deadline: Instant| -> Result<bool, Failure> {
+        while Instant::now() < deadline {
+            if !is_locked(&lock)? {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
+    };
+    kill(Pid::from_raw(raw), Signal::SIGTERM).map_err(|e| cannot(e.desc()))?;
+    let polite = run.limits.grace().min(Duration::from_hours(1)) + Duration::from_secs(5);
+    if gone_by(Instant::now() + polite)? {
+        return Ok(());
+    }
+    if process::start_time(pid) == run.pid_start {
+        // The jail dies with it.
+        process::kill_tree(pid);
+    }
+    if gone_by(Instant::now() + Duration::from_secs(5))? {
+        return Ok(());
+    }
+    Err(cannot("it does not die"))
+}
+
+fn mark_stopped(ctx: &Context, id: &WorkerId, run: Run) -> Result<Run, Failure> {
+    if run.outcome().is_some() {
+        return Ok(run);
+    }
+    let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
+        return Err(Failure::new(Exit::Failed, format!("worker {id} was taken up again just now")));
+    };
+    // It may have been archived between the look and the lock.
+    let Some(mut run) = store::read_task(&ctx.root, id)? else { return Ok(run) };
+    if run.ended.is_none() {
+        run.ended = Some(Ended { outcome: Outcome::Stopped, why: "it was stopped".into() });
+        run.agent.get_or_insert_with(AgentReport::default).stopped = true;
+        store::write_task(&ctx.root, &lock, &run)?;
+    }
+    Ok(run)
+}
+
+/// Carries a stopped or crashed run on: same task, same clone with its uncommitted work, and the
+/// same conversation where the executor can.
+///
+/// # Errors
+/// When there is no such run, or its supervisor does not start.
+pub fn restart(ctx: &Context, id: &WorkerId) -> Result<(Run, u32), Failure> {
+    match worker(ctx, id)? {
+        State::Crashed(_) => {}
+        State::Busy(run) => {
+            return Err(Failure::new(
+                Exit::NoWorker,
+                format!("worker {id} is busy with {}", run.subject()),
+            )
+            .hint(format!("stop it first: `claude-workers stop {id}`")));
+        }
+        State::Idle | State::Starting => {
+            return Err(Failure::new(Exit::Failed, format!("worker {id} has no run to carry on"))
+                .hint("start one with `claude-workers dispatch`"));
+        }
+        State::Broken(why) => {
+            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
+        }
+    }
+    let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
+        return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken up just now")));
+    };
+    let Some(mut run) = store::read_task(&ctx.root, id)? else {
+        return Err(Failure::new(Exit::Failed, format!("worker {id} has no run to carry on")));
+    };
+    if run.phase <= Phase::Running || run.outcome() == Some(Outcome::Stopped) {
+        (run.agent, run.work, run.ended) = (None, None, None);
+        run.attempt += 1;
+        run.losses = 0;
+        run.phase = Phase::Claimed;
+        run.phase_at = Timestamp::now();
+        store::write_task(&ctx.root, &lock, &run)?;
+    }
+    let pid = start_supervisor(ctx, &lock)?;
+    Ok((run, pid))
+}
+
+/// What `reset` did.
+#[derive(Debug)]
+pub struct Reset {
+    /// The run that was cleared, if there was one.
+    pub run: Option<Run>,
+    /// What could not be done on GitHub now and will be by a later tick.
+    pub left: Vec<String>,
+}
+
+/// Brings a worker back to idle: archives its run with its true outcome, and takes what we put on
+/// the issue off, so that `assign` may take it again. Also clears the last archived run.
+///
+/// # Errors
+/// When the worker is busy and `force` is not given, or is broken.
+pub async fn reset(
+    ctx: &Context,
+    github: &GitHub,
+    id: &WorkerId,
+    force: bool,
+) -> Result<Reset, Failure> {
+    match worker(ctx, id)? {
+        State::Busy(run) if !force => {
+            return Err(Failure::new(
+                Exit::NoWorker,
+                format!("worker {id} is busy with {}", run.subject()),
+            )
+            .hint("wait, or stop and clear it with --force"));
+        }
+        State::Busy(_) => {
+            stop(ctx, id)?;
+        }
+        State::Broken(why) => {
+            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"))
+                .hint("look at the file named, and move it away if it is of no use"));
+        }
+        State::Idle | State::Starting | State::Crashed(_) => {}
+    }
+    let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
+        return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken just now")));
+    };
+    let run = if let Some(mut run) = store::read_task(&ctx.root, id)? {
+        let why = "its supervisor was lost, and it was reset".to_owned();
+        run.ended.get_or_insert(Ended { outcome: Outcome::Lost, why });
+        run.ended_at = Some(Timestamp::now());
+        // The note on what is to be cleaned is written before the task goes away.
+        chores::note(ctx, &run)?;
+        store::archive(&ctx.root, &lock, &run)?;
+        Some(run)
+    } else {
+        let last = store::completed(&ctx.root, Some(id))?.0.pop();
+        let last = last.filter(|run| !run.cleared && run.outcome() != Some(Outcome::Succeeded));
+        if let Some(run) = &last {
+            chores::note(ctx, run)?;
+        }
+        last
+    };
+    let Some(run) = run else { return Ok(Reset { run: None, left: Vec::new() }) };
+    store::mark_cleared(&ctx.root, &run)?;
+    let left = chores::do_them(ctx, github).await?;
+    Ok(Reset { run: Some(run), left })
+}
+
+/// The labels that a run may have left on its issue.
+pub(super) fn labels_of(run: &Run) -> [String; 2] {
+    [run.worker.label(), BLOCKED_LABEL.to_owned()]
+}
