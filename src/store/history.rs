@@ -74,7 +74,8 @@ fn collect(
             }
         }
     }
-    runs.sort_by(|a, b| a.run.cmp(&b.run));
+    // The id is no finer than a second.
+    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
     Ok((runs, skipped))
 }
 
