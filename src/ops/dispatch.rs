@@ -75,7 +75,11 @@ pub async fn dispatch(
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
-        return Err(take_back(ctx, github, &lock, &run, failure).await);
+        // What GitHub refused it has not done; only where it did not answer the label may be on.
+        return Err(match failure.exit {
+            Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
+            _ => forget(ctx, &lock, failure),
+        });
     }
     match start_supervisor(ctx, &lock) {
         Ok(pid) => {
@@ -183,6 +187,11 @@ async fn take_back(
             exit: failure.exit,
         };
     }
+    forget(ctx, lock, failure)
+}
+
+/// Removes the record of a claim that left nothing on GitHub.
+fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
         if let Err(e) = std::fs::remove_file(&path)
