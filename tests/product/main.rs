@@ -8,9 +8,11 @@ mod openapi;
 
 mod assign;
 mod budgets;
+mod described;
 mod dispatch;
 mod faults;
 mod happy;
+mod jail;
 mod limits;
 mod outcomes;
 mod trust;
