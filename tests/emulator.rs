@@ -7,9 +7,6 @@
 #[path = "support/npm.rs"]
 mod npm;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use npm::Emulator;
 use serde_json::{Value, json};
 
@@ -26,23 +23,9 @@ fn emulator() -> Emulator {
     }))
 }
 
-/// Asks as `octo`. HTTP/1.0, so that the answer's body is the rest of the connection.
+/// Asks as `octo`.
 fn ask(emulator: &Emulator, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let address = emulator.url.strip_prefix("http://").unwrap();
-    let body = body.to_string();
-    let mut connection = TcpStream::connect(address).unwrap();
-    write!(
-        connection,
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\nauthorization: Bearer token-of-octo\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    emulator.ask("token-of-octo", method, path, body)
 }
 
 #[test]

@@ -117,8 +117,14 @@ fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
     out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)
 }
 
+/// No honest clone takes longer to be made, reset or read.
+const TOO_LONG_SECS: u32 = 600;
+
 fn clone_inside() -> Result<ExitCode, Failure> {
     let fail = |e: String| Failure::new(Exit::Failed, e);
+    // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
+    // ever. Our death is the jail's end, and so everybody's in it.
+    nix::unistd::alarm::set(TOO_LONG_SECS);
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
     let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
@@ -138,6 +144,18 @@ fn clone_inside() -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Closes what whoever started us left open beside the standard streams: an open file or socket of
+/// the host would be a hole in the wall.
+fn close_inherited() {
+    let listed = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> =
+        listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // The one that listed them is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
 /// The exit code when the walls do not hold; the verdict on standard output says more.
 const WALL_FAULT: u8 = 70;
 
@@ -146,6 +164,7 @@ fn enter(canary: &str, argv: &[std::ffi::OsString]) -> Result<ExitCode, Failure>
         Ok(canary) => canary.try_all().err(),
         Err(e) => Some(format!("the canary's orders are wrong: {e}")),
     };
+    close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;
     if !held {

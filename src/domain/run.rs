@@ -150,23 +150,26 @@ impl Default for Limits {
     }
 }
 
+/// No limit is longer (about 30 years): a moment so far ahead can always be reckoned with.
+const LONGEST: u64 = 1 << 30;
+
 impl Limits {
     /// The wall-clock limit.
     #[must_use]
     pub fn wall_clock(&self) -> Duration {
-        Duration::from_secs(self.wall_clock_secs)
+        Duration::from_secs(self.wall_clock_secs.min(LONGEST))
     }
 
     /// The silence limit.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        Duration::from_secs(self.silence_secs)
+        Duration::from_secs(self.silence_secs.min(LONGEST))
     }
 
     /// The grace between TERM and KILL.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_secs)
+        Duration::from_secs(self.grace_secs.min(LONGEST))
     }
 }
 
@@ -189,6 +192,9 @@ pub struct AgentReport {
     pub stopped: bool,
     /// The agent's last words, at most 16 KiB.
     pub last_words: Option<String>,
+    /// Tools that the agent was not allowed to use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
     /// US dollars, by the agent's own account.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.

@@ -36,6 +36,7 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
         "--setting-sources",
         "user",
         "--strict-mcp-config",
+        // An id that it has seen before is refused, one that it has not seen cannot be resumed.
         if launch.resume { "--resume" } else { "--session-id" },
     ] {
         argv.push(word.to_owned());
@@ -95,6 +96,15 @@ struct ResultEvent {
     num_turns: Option<u64>,
     total_cost_usd: Option<f64>,
     terminal_reason: Option<String>,
+    #[serde(default)]
+    errors: Vec<String>,
+    #[serde(default)]
+    permission_denials: Vec<Denial>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Denial {
+    tool_name: String,
 }
 
 impl Reader {
@@ -137,58 +147,22 @@ impl Reader {
             (Some(text), _) if !text.trim().is_empty() => Some(text.clone()),
             (_, true) => self.last_text,
             (_, false) => {
-                let why = result.terminal_reason.unwrap_or(result.subtype);
-                Some([Some(why), errors].into_iter().flatten().collect::<Vec<_>>().join(": "))
+                let mut why = vec![result.terminal_reason.unwrap_or(result.subtype)];
+                why.extend(result.errors);
+                why.extend(errors);
+                Some(why.join(": "))
             }
         };
-        Summary { success, last_words, cost_usd: result.total_cost_usd, turns: result.num_turns }
+        let mut denied: Vec<String> = Vec::new();
+        for denial in result.permission_denials {
+            if !denied.contains(&denial.tool_name) {
+                denied.push(denial.tool_name);
+            }
+        }
+        let (cost_usd, turns) = (result.total_cost_usd, result.num_turns);
+        Summary { success, last_words, denied, cost_usd, turns }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(lines: &[&str], exit: Option<i32>) -> Summary {
-        let mut reader = Reader::default();
-        for line in lines {
-            reader.line(line.as_bytes());
-        }
-        reader.summary(exit)
-    }
-
-    #[test]
-    fn success_needs_exit_code_and_final_event() {
-        let done = r#"{"subtype":"success","is_error":false,"num_turns":3,"total_cost_usd":0.25,"result":"Done.","type":"result"}"#;
-        let ok = read(&[done], Some(0));
-        assert!(ok.success);
-        assert_eq!(
-            (ok.cost_usd, ok.turns, ok.last_words.as_deref()),
-            (Some(0.25), Some(3), Some("Done."))
-        );
-        assert!(!read(&[done], Some(1)).success);
-        assert!(!read(&[done], None).success);
-        assert!(!read(&[], Some(0)).success);
-    }
-
-    #[test]
-    fn an_api_error_that_calls_itself_success_is_none() {
-        let event = r#"{"type":"result","subtype":"success","is_error":true,"terminal_reason":"api_error","result":"API Error: 401"}"#;
-        let summary = read(&[event], Some(1));
-        assert!(!summary.success);
-        assert_eq!(summary.last_words.as_deref(), Some("API Error: 401"));
-        let interrupted =
-            r#"{"type":"result","subtype":"error_during_execution","is_error":false}"#;
-        let summary = read(&[interrupted], Some(0));
-        assert!(!summary.success);
-        assert_eq!(summary.last_words.as_deref(), Some("error_during_execution"));
-    }
-
-    #[test]
-    fn without_a_final_event_the_last_words_are_what_was_said_last() {
-        let text = r#"{"type":"assistant","message":{"content":[{"type":"tool_use"},{"type":"text","text":"I try."}]}}"#;
-        assert_eq!(read(&[text], None).last_words.as_deref(), Some("I try."));
-        assert_eq!(read(&[text, "Killed"], None).last_words.as_deref(), Some("Killed"));
-        assert!(!read(&["\u{0}\u{1}"], None).success);
-    }
-}
+mod tests;

@@ -191,6 +191,8 @@ pub struct Summary {
     pub success: bool,
     /// Its last words: the final text, or what went wrong.
     pub last_words: Option<String>,
+    /// Tools that it was not allowed to use, each once.
+    pub denied: Vec<String>,
     /// US dollars.
     pub cost_usd: Option<f64>,
     /// Turns of the conversation.
@@ -205,6 +207,7 @@ impl Summary {
             .last_words
             .map(|w| text::tail(w.trim(), 16 << 10).to_owned())
             .filter(|w| !w.is_empty());
+        report.denied = self.denied;
         report.cost_usd = self.cost_usd;
         report.turns = self.turns;
     }

@@ -45,6 +45,8 @@ pub struct Prepare {
     pub outbox: PathBuf,
     /// An earlier attempt of the same run left this clone as it is meant to be.
     pub keep: bool,
+    /// The clone that is there is of no use: it is moved aside.
+    pub fresh: bool,
 }
 
 /// What was made ready. The answer's raw bytes are a patch of uncommitted leftovers.
@@ -139,7 +141,7 @@ impl Clone<'_> {
 pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
     empty_outbox(&request.outbox)?;
     let mut patch = Vec::new();
-    if request.dir.join(".git").is_dir() {
+    if request.dir.join(".git").is_dir() && !request.fresh {
         if let Ok(leftovers) = reset(request) {
             patch = leftovers;
         } else {
@@ -239,13 +241,16 @@ fn set_aside(dir: &Path) -> Result<(), Error> {
 
 /// An empty outbox: what is said there is said by this run.
 fn empty_outbox(outbox: &Path) -> Result<(), Error> {
-    match fs::symlink_metadata(outbox) {
+    let removed = match fs::symlink_metadata(outbox) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(outbox),
         Ok(_) => fs::remove_file(outbox),
         Err(_) => Ok(()),
+    };
+    if removed.is_err() {
+        // Its modes are the agent's to set.
+        set_aside(outbox)?;
     }
-    .and_then(|()| fs::create_dir_all(outbox))
-    .map_err(io_error("empty", outbox))
+    fs::create_dir_all(outbox).map_err(io_error("empty", outbox))
 }
 
 /// Looks at what the agent left and packs its commits. Returns the findings and the pack (empty:

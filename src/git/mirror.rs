@@ -112,11 +112,13 @@ impl Host {
     }
 
     fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
-        if !path.join("HEAD").exists() {
+        if !path.join(SEEN).exists() {
+            // Never brought up to date: not made yet, or only half.
             let dir = path.display().to_string();
             let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
             self.local("make the mirror", None, &args, &[])?;
         }
+        remove_stale_locks(path);
         let args = [
             "fetch",
             "--quiet",
@@ -131,6 +133,25 @@ impl Host {
         let head = format!("refs/heads/{default}");
         self.local("set the mirror's HEAD", Some(path), &["symbolic-ref", "HEAD", &head], &[])?;
         Ok(())
+    }
+}
+
+/// Git's own locks are held for a moment, and nobody else writes here: an old one was left by a git
+/// that was killed, and every later fetch would refuse because of it.
+fn remove_stale_locks(dir: &Path) {
+    const OLD: Duration = Duration::from_secs(600);
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() {
+            if !path.ends_with("objects") {
+                remove_stale_locks(&path);
+            }
+        } else if path.extension().is_some_and(|e| e == "lock")
+            && meta.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > OLD)
+        {
+            let _ = fs::remove_file(&path);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) const MAX_PACK: u64 = 256 << 20;
 impl Host {
     /// Checks the pack and imports it into a new bare repository under `scratch`: every object by
     /// git's own rules (`index-pack --strict`, as a server does with what is pushed to it), and that
-    /// everything reachable from `head` is there.
+    /// everything reachable from `head` is there, and descends from `base`.
     ///
     /// # Errors
     /// When an object is malformed or missing, or the pack is too large.
@@ -56,6 +56,9 @@ impl Host {
         let max = format!("--max-input-size={MAX_PACK}");
         let args = ["index-pack", "--stdin", "--fix-thin", "--strict", &max];
         self.local(what, Some(&repository), &args, pack)?;
+        let ancestry = ["merge-base", "--is-ancestor", base, head];
+        self.local(what, Some(&repository), &ancestry, &[])
+            .map_err(|_| unexpected("they do not descend from the commit that the run began at"))?;
         let not_base = format!("^{base}");
         let connected = ["rev-list", "--objects", "--quiet", head, &not_base, "--"];
         self.local(what, Some(&repository), &connected, &[])?;
@@ -72,8 +75,8 @@ impl Host {
         Ok(Imported { repository, head: head.to_owned(), commits })
     }
 
-    /// Pushes the imported commits as `branch`: never forced, and never to a name that is not ours
-    /// to write or is the default branch. Doing it again is harmless.
+    /// Pushes the imported commits as `branch`, a branch that must not be there yet: never to a name
+    /// that is not ours to write or is the default branch. Doing it again is harmless.
     ///
     /// # Errors
     /// When the name is not allowed, or the remote refuses.
@@ -89,7 +92,10 @@ impl Host {
             return Err(Error::Unexpected { what, why: "this branch is not ours to write".into() });
         }
         let refspec = format!("{}:refs/heads/{branch}", imported.head);
-        let args = ["push", "--quiet", "--no-verify", "--", url, &refspec];
+        // The lease says that the remote has no such branch: one that somebody made since the run
+        // began is never written to, not even forward.
+        let lease = format!("--force-with-lease=refs/heads/{branch}:");
+        let args = ["push", "--quiet", "--no-verify", &lease, "--", url, &refspec];
         let pushed = self.remote(&what, Some(&imported.repository), url, &args);
         pushed.map(drop).or_else(|e| {
             // The push whose answer was lost may have arrived: then a second one is refused.

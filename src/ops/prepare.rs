@@ -1,5 +1,7 @@
 //! The phase before the agent: mirror, branch, issue text, clone, prompt.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 
 use super::Context;
@@ -39,8 +41,11 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
     };
     let prepared = make_clone(ctx, run, &mirror, url, again)?;
     let paths = ctx.root.record(&run.worker);
-    let request = store::read_bounded(&paths.request(), 16 << 20).map_err(|e| e.to_string())?;
-    let request = request.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    // A dispatch that died before its claim may have left a request that is not this run's.
+    let request = match run.prompt {
+        Some(_) => Some(request(&paths.request())?),
+        None => None,
+    };
     let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
     write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
 }
@@ -57,6 +62,13 @@ fn carry_on_conversation(ctx: &Context, run: &mut Run) {
     if !run.resume {
         run.session_id = Some(fresh_uuid());
     }
+}
+
+/// A person's own words.
+fn request(path: &Path) -> Result<String, String> {
+    let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
+    let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A name that the remote does not have.
@@ -89,7 +101,7 @@ fn make_clone(
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
-    let request = Request::Prepare(Prepare {
+    let mut request = Prepare {
         git: ctx.tool("git").map_err(|e| e.to_string())?,
         mirror: mirror.path.clone(),
         dir: ctx.root.clone_of(&run.worker, &run.repo),
@@ -99,8 +111,18 @@ fn make_clone(
         branch: branch.clone(),
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         keep,
-    });
-    let (answer, patch) = ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+        fresh: false,
+    };
+    let ask = |request: &Prepare| {
+        let request = Request::Prepare(request.clone());
+        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+    };
+    let (answer, patch) = ask(&request)
+        .or_else(|_| {
+            // An earlier agent may have left it so that it can be neither used nor reset.
+            request.fresh = true;
+            ask(&request)
+        })
         .map_err(|e| format!("the clone could not be made ready: {e}"))?;
     if !patch.is_empty() {
         let completed = ctx.root.record(&run.worker).completed();

@@ -4,6 +4,8 @@
 //! A step reads the record and answers with one JSON value on standard output; the supervisor alone
 //! writes the record. Every effect is looked up before it is done, so a step can be run again.
 
+use std::process::Stdio;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::claim::label;
@@ -17,8 +19,8 @@ use crate::domain::{
 use crate::git::Imported;
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, not_started_in_a_row};
-use crate::process::run_bounded;
-use crate::store;
+use crate::process::run_bounded_with;
+use crate::store::{self, WorkerLock};
 
 /// Runs a step as a process and reads its answer.
 ///
@@ -29,11 +31,31 @@ pub(super) fn run<T: DeserializeOwned>(
     worker: &WorkerId,
     words: &[&str],
 ) -> Result<T, String> {
+    run_with(ctx, worker, words, Stdio::null())
+}
+
+/// The same, while the step holds the worker's lock as its standard input: if the supervisor dies
+/// meanwhile, nobody takes the run up before the step has ended too, and nothing is said twice.
+pub(super) fn run_locked<T: DeserializeOwned>(
+    ctx: &Context,
+    lock: &WorkerLock,
+    words: &[&str],
+) -> Result<T, String> {
+    let held = lock.hand_over().map_err(|e| format!("cannot hand the lock to a step: {e}"))?;
+    run_with(ctx, lock.worker(), words, Stdio::from(held))
+}
+
+fn run_with<T: DeserializeOwned>(
+    ctx: &Context,
+    worker: &WorkerId,
+    words: &[&str],
+    stdin: Stdio,
+) -> Result<T, String> {
     let all: Vec<&str> =
         ["step", worker.as_str()].into_iter().chain(words.iter().copied()).collect();
     let mut own = ctx.own_command(&all).map_err(|e| e.to_string())?;
-    let out =
-        run_bounded(&mut own, b"", 16 << 20).map_err(|e| format!("cannot run a step: {e}"))?;
+    let out = run_bounded_with(&mut own, stdin, 16 << 20)
+        .map_err(|e| format!("cannot run a step: {e}"))?;
     if !out.status.success() {
         let said = out.stderr.trim_start_matches("error: ");
         return Err(text::one_line(said, 600));
@@ -286,10 +308,10 @@ impl Publishing<'_> {
             outcome => parts.push(format!("This needs a person: **{outcome}**.")),
         }
         if self.ended.outcome != Outcome::Succeeded {
-            parts.push(quoted("Why", &self.ended.why));
+            parts.push(quoted("Why", text::head(&self.ended.why, WHY_MAX)));
         }
         if let Some(comment) = &work.comment {
-            parts.push(text::head(comment, BODY_MAX).to_owned());
+            parts.push(text::head(comment, BODY_MAX - WHY_MAX).to_owned());
         } else if !words.is_empty() && self.done.pr.is_none() {
             parts.push(quoted("The agent's last words", text::tail(words, 4000)));
         }
@@ -380,6 +402,9 @@ enum Refused {
 
 /// GitHub takes bodies of 65,536 characters; what we add needs some of them.
 const BODY_MAX: usize = 60_000;
+
+/// Of which the reason for an ending has this much.
+const WHY_MAX: usize = 16 << 10;
 
 fn quoted(what: &str, said: &str) -> String {
     let fence = text::fence_for(said);

@@ -66,6 +66,8 @@ fn take_up(run: &mut Run) {
                 run.losses += 1;
                 run.attempt += 1;
                 run.phase = Phase::Preparing;
+                // An agent refuses an id that it has used.
+                run.session_id = Some(super::dispatch::fresh_uuid());
             }
         }
         Phase::Verifying => {}
@@ -112,7 +114,13 @@ impl Supervisor<'_> {
                     }
                 },
                 Phase::Running => {
-                    self.run.agent = Some(self.agent());
+                    let report = self.agent();
+                    if report.stopped {
+                        // A shutdown, as far as anybody knows: the record stays as if we had been
+                        // killed, and the next tick takes the run up again.
+                        return Ok(());
+                    }
+                    self.run.agent = Some(report);
                     self.enter(Phase::Verifying)?;
                 }
                 Phase::Verifying => {
@@ -156,7 +164,7 @@ impl Supervisor<'_> {
         let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
             let answer: Result<PublishAnswer, String> =
-                step::run(self.ctx, &self.run.worker, &["publish"]);
+                step::run_locked(self.ctx, &self.lock, &["publish"]);
             let why = match answer {
                 Ok(PublishAnswer::Done(done)) => {
                     if let Some(ended) = done.ended {

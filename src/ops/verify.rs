@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::jailing::ask_inside;
-use crate::domain::{AgentReport, Ended, Outcome, Run, Work};
+use crate::domain::{AgentReport, Ended, Outcome, Run, Work, text};
 use crate::git::Mirror;
 use crate::git::clone::{Collect, MAX_ANSWER, Request};
 use crate::home::OUTBOX;
@@ -50,6 +50,7 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
     let (answer, pack) = ask_inside(ctx, &run.worker, &run.repo, &request, MAX_ANSWER)?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
+    bound(&mut work);
     match &work.head {
         None => work.commits = 0,
         Some(head) => {
@@ -67,4 +68,42 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
         }
     }
     Ok(work)
+}
+
+/// The largest text of the outbox, and the longest note on one.
+const MAX_TEXT: usize = 64 << 10;
+const MAX_NOTE: usize = 300;
+
+/// Makes the agent's texts fit into a record and onto a terminal, whatever came out of the jail.
+/// Control characters would grow sixfold in JSON, and a record that is too large cannot be read.
+fn bound(work: &mut Work) {
+    let tame = |text: &mut String, max| {
+        text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+        text.truncate(text::head(text, max).len());
+    };
+    let (title, body) = work.pr_text.as_mut().map_or((None, None), |(t, b)| (Some(t), Some(b)));
+    let texts = [title, body, work.comment.as_mut(), work.blocked.as_mut()];
+    texts.into_iter().flatten().for_each(|text| tame(text, MAX_TEXT));
+    work.notes.truncate(9);
+    work.notes.iter_mut().for_each(|note| tame(note, MAX_NOTE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_controls_and_of_any_length_fit_into_a_record() {
+        let hostile = || "\u{1}\u{1b}\u{9b}a\"".repeat(100_000);
+        let mut work = Work {
+            pr_text: Some((hostile(), hostile())),
+            comment: Some(hostile()),
+            blocked: Some(hostile()),
+            notes: vec![hostile(); 1000],
+            ..Work::default()
+        };
+        bound(&mut work);
+        assert!(serde_json::to_vec(&work).unwrap().len() < 600 << 10);
+        assert!(work.blocked.unwrap().starts_with("a\"a\""));
+    }
 }

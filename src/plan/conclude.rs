@@ -22,6 +22,13 @@ pub fn conclude(kind: Kind, agent: &AgentReport, work: &Work) -> Ended {
         return ended(Outcome::Deferred, why.clone());
     }
     match (work.commits, kind) {
+        // With commits, it found another way. Without, being denied is what was in its way.
+        (0, _) if !agent.denied.is_empty() => {
+            let tools = agent.denied.join(", ");
+            let why =
+                format!("the agent ended without a commit; it was not allowed to use {tools}");
+            ended(Outcome::Deferred, why)
+        }
         (0, Kind::Implement) => {
             let left = if work.uncommitted { ", though it left uncommitted changes" } else { "" };
             ended(Outcome::Deferred, format!("the agent ended without a commit{left}"))
@@ -80,6 +87,18 @@ mod tests {
         assert_eq!(outcome(Kind::Implement, &stopped, &some), Outcome::Stopped);
         let never = AgentReport { not_started: Some("no disk".into()), ..AgentReport::default() };
         assert_eq!(outcome(Kind::Implement, &never, &none), Outcome::NotStarted);
+    }
+
+    #[test]
+    fn being_denied_a_tool_matters_where_nothing_was_done() {
+        let denied = AgentReport { denied: vec!["Edit".into(), "Bash".into()], ..ok() };
+        let (none, some) = (Work::default(), Work { commits: 1, ..Work::default() });
+        for kind in [Kind::Implement, Kind::Prompt] {
+            let ended = conclude(kind, &denied, &none);
+            assert_eq!(ended.outcome, Outcome::Deferred);
+            assert!(ended.why.ends_with("not allowed to use Edit, Bash"), "{}", ended.why);
+            assert_eq!(outcome(kind, &denied, &some), Outcome::Succeeded);
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
                 return still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome));
             }
             let until = ended_at.saturating_add(back_off(failures)).ok()?;
-            (now < until).then_some(Skip::BackOff(until))
+            // An end in the future is a clock that was wrong then: nothing to wait for.
+            (ended_at <= now && now < until).then_some(Skip::BackOff(until))
         }
         _ => still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome)),
     }
@@ -102,6 +103,12 @@ mod tests {
         runs.push(run(Outcome::NotStarted, 0));
         let person = Some(Skip::NeedsPerson(Outcome::NotStarted));
         assert_eq!(history_refuses(&runs, &issue(0), at(9999)), person);
+    }
+
+    #[test]
+    fn an_end_in_the_future_is_not_waited_for() {
+        let runs = [run(Outcome::NotStarted, 500_000)];
+        assert_eq!(history_refuses(&runs, &issue(0), at(1)), None);
     }
 
     #[test]

@@ -35,6 +35,27 @@ pub fn run_bounded(
     max_stdout: u64,
 ) -> std::io::Result<Captured> {
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    bounded(command, stdin, input, max_stdout)
+}
+
+/// The same with a standard input of the caller's.
+///
+/// # Errors
+/// When it cannot be started, or says too much.
+pub fn run_bounded_with(
+    command: &mut Command,
+    stdin: Stdio,
+    max_stdout: u64,
+) -> std::io::Result<Captured> {
+    bounded(command, stdin, b"", max_stdout)
+}
+
+fn bounded(
+    command: &mut Command,
+    stdin: Stdio,
+    input: &[u8],
+    max_stdout: u64,
+) -> std::io::Result<Captured> {
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let result = std::thread::scope(|scope| {

@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::tree::children_of;
 use crate::domain::Limits;
@@ -96,8 +97,8 @@ const LINE_MAX: usize = 1 << 20;
 /// word. `inner` says that the child is a jail: the polite signal goes to the process inside it
 /// (whose death ends the jail), because the jail itself would die at once of it.
 ///
-/// Must be called from a process whose only thread this is: signals are blocked and read from a
-/// descriptor.
+/// TERM, INT and HUP are blocked in this thread from here on and mean [`End::Stopped`]; they are
+/// seen for sure only by a process whose only thread this is.
 ///
 /// # Errors
 /// When the kernel refuses a descriptor or `poll` fails; the child is killed then.
@@ -122,11 +123,13 @@ fn watch_inner(
     on_line: &mut dyn FnMut(bool, &[u8], bool) -> bool,
 ) -> std::io::Result<Watched> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
     }
     signals.thread_block()?;
     let signal_fd = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    // Becomes readable when the child has ended.
+    let pid_fd = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let mut lines = [Lines::new(LINE_MAX), Lines::new(LINE_MAX)];
@@ -138,8 +141,8 @@ fn watch_inner(
     let mut end = End::Itself;
     let mut kill_at: Option<Instant> = None;
     let mut exited: Option<ExitStatus> = None;
+    let mut drain_until: Option<Instant> = None;
     loop {
-        // A child may be gone before its signal could be seen.
         if exited.is_none() {
             exited = child.try_wait()?;
         }
@@ -147,6 +150,14 @@ fn watch_inner(
             break;
         }
         let now = Instant::now();
+        if exited.is_some() {
+            // Only what is still in the pipes is wanted. Whoever goes on writing is no part of the
+            // run any more.
+            let until = *drain_until.get_or_insert(now + limits.grace());
+            if now >= until {
+                break;
+            }
+        }
         if exited.is_none() {
             if let Some(at) = kill_at {
                 if now >= at {
@@ -159,12 +170,8 @@ fn watch_inner(
                 kill_at = Some(now + limits.grace());
             }
         }
-        let wake = if exited.is_some() {
-            // Only what is still in the pipes is wanted; nobody is left to write for long.
-            now + limits.grace()
-        } else {
-            kill_at.unwrap_or_else(|| next_limit(limits, started, last_word, final_word))
-        };
+        let wake = drain_until.or(kill_at);
+        let wake = wake.unwrap_or_else(|| next_limit(limits, started, last_word, final_word));
         let none = PollFlags::POLLIN;
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(signal_fd.as_fd(), none)];
         let open: Vec<(bool, BorrowedFd<'_>)> = stdout
@@ -173,14 +180,13 @@ fn watch_inner(
             .chain(stderr.iter().map(|p| (true, p.as_fd())))
             .collect();
         fds.extend(open.iter().map(|(_, fd)| PollFd::new(*fd, none)));
-        let ready = match poll(&mut fds, timeout(wake.saturating_duration_since(now))) {
-            Ok(n) => n,
+        if exited.is_none() {
+            fds.push(PollFd::new(pid_fd.as_fd(), none));
+        }
+        match poll(&mut fds, timeout(wake.saturating_duration_since(now))) {
+            Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,
             Err(e) => return Err(e.into()),
-        };
-        if ready == 0 && exited.is_some() {
-            // A descendant keeps the pipe open; it is no part of the run any more.
-            break;
         }
         let readable: Vec<bool> = open
             .iter()
@@ -305,6 +311,32 @@ mod tests {
             }
             prop_assert_eq!(String::from_utf8(all).unwrap(), text);
         }
+    }
+
+    fn watched(script: &str, limits: Limits) -> Watched {
+        let mut shell = crate::process::command("/bin/sh");
+        let child = shell
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        watch(child, false, &limits, |_, _, _| false).unwrap()
+    }
+
+    #[test]
+    fn a_survivor_that_goes_on_writing_does_not_keep_the_watch_open() {
+        // It ends when nobody reads any more.
+        let script = "(while echo x; do :; done) 2>/dev/null & echo $!";
+        let limits = Limits { grace_secs: 0, ..Limits::default() };
+        assert!(watched(script, limits).status.success());
+    }
+
+    #[test]
+    fn limits_beyond_all_reckoning_are_no_limits() {
+        let limits =
+            Limits { wall_clock_secs: u64::MAX, silence_secs: u64::MAX, grace_secs: u64::MAX };
+        assert_eq!(watched("exit 3", limits).status.code(), Some(3));
     }
 
     #[test]

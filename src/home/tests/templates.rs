@@ -174,6 +174,18 @@ fn without_a_jail_the_agents_own_sandbox_fails_closed() {
 }
 
 #[test]
+fn the_agent_adds_no_line_about_itself_to_commits_and_pull_requests() {
+    for jail in [JailMode::Bwrap, JailMode::None] {
+        let mut place = Place::new();
+        place.jail = jail;
+        place.create().unwrap();
+        let settings = place.json(".claude/settings.json");
+        assert_eq!(settings["includeCoAuthoredBy"], false);
+        assert_eq!(settings["attribution"], serde_json::json!({"commit": "", "pr": ""}));
+    }
+}
+
+#[test]
 fn odd_characters_in_paths_do_not_break_the_settings() {
     let mut place = Place::new();
     let odd = place.path("a \"quoted\" \\ place");
