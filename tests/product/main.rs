@@ -8,12 +8,15 @@ mod openapi;
 
 mod assign;
 mod budgets;
+mod config;
 mod described;
 mod dispatch;
 mod faults;
+mod git;
 mod happy;
 mod jail;
 mod limits;
 mod outcomes;
+mod queries;
 mod trust;
 mod world;
