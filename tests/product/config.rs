@@ -79,6 +79,27 @@ fn an_archive_that_cannot_be_read_is_named_and_hides_nothing_else() {
 }
 
 #[test]
+fn a_broken_record_of_an_issue_does_not_mean_that_it_was_never_tried() {
+    let world = World::new();
+    world.issue("One");
+    world.agent("exit 1");
+    world.tick();
+    for label in world.labels(1) {
+        world.hub.unlabel(APP, 1, &label, "octo").unwrap();
+    }
+    let run = world.last_run();
+    let completed = world.root.record(&run.worker).completed();
+    let record = completed.join(format!("{}.json", run.archive_stem()));
+    fs::write(&record, "{").unwrap();
+    world.issue("Two");
+    let said = world.cron(&["assign"]).exits(1).says("works on octo/app#2");
+    assert!(said.err.contains(&format!("{} is broken", record.display())), "{}", said.err);
+    world.quiet();
+    assert!(world.labels(1).is_empty());
+    assert_eq!(fs::read_to_string(&record).unwrap(), "{");
+}
+
+#[test]
 fn a_worker_that_exists_is_not_made_again() {
     let world = World::new();
     let mine = world.home("01").join("mine");
