@@ -92,7 +92,8 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 }
 
 /// Reads the issue again and refuses what must not be started. `explicit`: a person named it, so
-/// `blocked` and closed pull requests are not in the way.
+/// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
+/// a moment ago, when it made its plan.)
 ///
 /// Returns the issue, and a label of ours from an earlier run that has ended.
 ///
@@ -136,11 +137,12 @@ pub(super) async fn check_issue(
     if !explicit && issue.has_label(BLOCKED_LABEL) {
         return Err(refuse("has the label blocked".into()));
     }
-    let branch = BranchName::for_issue(number, 1);
-    let pulls = github.pulls_by_head(repo, &branch).await?;
-    if let Some(pull) = pulls.iter().find(|p| p.open || !explicit) {
-        let state = if pull.open { "an open" } else { "a" };
-        return Err(refuse(format!("has {state} pull request: {}", pull.url)));
+    if explicit {
+        let branch = BranchName::for_issue(number, 1);
+        let pulls = github.pulls_by_head(repo, &branch).await?;
+        if let Some(pull) = pulls.iter().find(|p| p.open) {
+            return Err(refuse(format!("has an open pull request: {}", pull.url)));
+        }
     }
     Ok((issue, old))
 }

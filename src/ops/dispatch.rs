@@ -73,13 +73,16 @@ pub async fn dispatch(
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
-        forget_claim(ctx, &lock)?;
-        return Err(failure);
+        return Err(forget(ctx, &lock, failure));
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
-        return Err(take_back(ctx, github, &lock, &run, failure).await);
+        // What GitHub refused it has not done; only where it did not answer the label may be on.
+        return Err(match failure.exit {
+            Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
+            _ => forget(ctx, &lock, failure),
+        });
     }
     match start_supervisor(ctx, &lock) {
         Ok(pid) => {
@@ -187,13 +190,18 @@ async fn take_back(
             exit: failure.exit,
         };
     }
-    match forget_claim(ctx, lock) {
+    forget(ctx, lock, failure)
+}
+
+/// The failure, after the record of a claim that left nothing on GitHub is removed.
+fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
+    match remove_claim(ctx, lock) {
         Ok(()) => failure,
         Err(e) => Failure { message: format!("{failure}; and {e}"), ..failure },
     }
 }
 
-fn forget_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
+fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
         if let Err(e) = std::fs::remove_file(&path)
