@@ -92,6 +92,7 @@ const ANSWER_LINES: usize = 12;
 fn shown(said: &Said) -> String {
     match said {
         Said::Words(words) => format!("{}\n\n", tame(words.trim())),
+        Said::Line(line) => format!("{}\n", tame(line)),
         Said::Tool(name, what) => format!("{} {}\n", styled(CYAN, &tame(name)), tame(what)),
         Said::Answer(answer, is_error) => {
             let mut text = String::new();

@@ -7,8 +7,10 @@ use crate::domain::text;
 /// One thing that an agent said or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// It spoke.
+    /// A message of it.
     Words(String),
+    /// A line of plain output.
+    Line(String),
     /// It used a tool: the name, and what for.
     Tool(String, String),
     /// What a tool answered; whether that was an error.
@@ -33,7 +35,7 @@ impl Said {
     #[must_use]
     pub fn line(&self, max: usize) -> Option<String> {
         Some(match self {
-            Self::Words(words) | Self::End(words) => text::one_line(words, max),
+            Self::Words(words) | Self::Line(words) | Self::End(words) => text::one_line(words, max),
             Self::Tool(name, what) => text::one_line(&format!("{name} {what}"), max),
             Self::Answer(answer, true) => text::one_line(&format!("error: {answer}"), max),
             Self::Answer(_, false) => return None,
@@ -107,8 +109,7 @@ fn todos(input: &Value) -> Vec<Todo> {
 
 /// A line of plain text.
 pub(super) fn of_text(line: &[u8]) -> Vec<Said> {
-    let words = String::from_utf8_lossy(line).trim_end().to_owned();
-    if words.is_empty() { Vec::new() } else { vec![Said::Words(words)] }
+    vec![Said::Line(String::from_utf8_lossy(line).trim_end().to_owned())]
 }
 
 #[cfg(test)]
@@ -139,6 +140,6 @@ mod tests {
     fn what_is_no_event_is_words() {
         assert_eq!(of_claude(b"oops\x1b[31m\n")[0].line(80).as_deref(), Some("oops[31m"));
         assert!(of_claude(b"{}\n").is_empty());
-        assert!(of_text(b"\n").is_empty());
+        assert_eq!(of_text(b"\n")[0].line(80), None);
     }
 }
