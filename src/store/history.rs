@@ -35,7 +35,7 @@ pub struct Skipped {
 /// When the root cannot be listed.
 pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
     let (runs, broken) = collect(root, only, |_| true)?;
-    let skipped = |(path, e): (PathBuf, Error)| Skipped { path, why: e.to_string() };
+    let skipped = |(path, e): Broken| Skipped { path, why: e.to_string() };
     Ok((runs, broken.into_iter().map(skipped).collect()))
 }
 
@@ -59,11 +59,14 @@ pub fn completed_of_issue(
     Ok(runs)
 }
 
+/// A record that cannot be read, and why.
+type Broken = (PathBuf, Error);
+
 fn collect(
     root: &Root,
     only: Option<&WorkerId>,
     wanted: impl Fn(&str) -> bool,
-) -> Result<(Vec<Run>, Vec<(PathBuf, Error)>), Error> {
+) -> Result<(Vec<Run>, Vec<Broken>), Error> {
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for id in workers::recorded(root)? {
         if only.is_some_and(|only| *only != id) {
