@@ -24,8 +24,16 @@ pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
 /// Writes text to standard output, styled only where that shows. A reader that went away ends the
 /// program quietly, as with other tools.
 pub(super) fn out(text: &str) {
-    let mut stdout = anstream::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let mut stdout = std::io::stdout().lock();
+    // Stripped here and not on the way: anstream hands on every line and every style by itself.
+    let written = match anstream::AutoStream::choice(&stdout) {
+        anstream::ColorChoice::Never => {
+            let plain = anstream::adapter::strip_str(text).to_string();
+            stdout.write_all(plain.as_bytes())
+        }
+        _ => stdout.write_all(text.as_bytes()),
+    };
+    let written = written.and_then(|()| stdout.flush());
     if let Err(e) = written {
         if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use super::claim::{check_issue, label, take_worker};
+use super::claim::{check_issue, label, still_ours, take_worker};
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -72,6 +72,9 @@ pub async fn dispatch(
     let run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
+    if let Err(failure) = still_ours(ctx, &run) {
+        return Err(forget(ctx, &lock, failure));
+    }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
@@ -190,20 +193,25 @@ async fn take_back(
     forget(ctx, lock, failure)
 }
 
-/// Removes the record of a claim that left nothing on GitHub.
+/// The failure, after the record of a claim that left nothing on GitHub is removed.
 fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
+    match remove_claim(ctx, lock) {
+        Ok(()) => failure,
+        Err(e) => Failure { message: format!("{failure}; and {e}"), ..failure },
+    }
+}
+
+fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
         if let Err(e) = std::fs::remove_file(&path)
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Failure {
-                message: format!("{failure}; and {} could not be removed: {e}", path.display()),
-                ..failure
-            };
+            let what = format!("{} could not be removed: {e}", path.display());
+            return Err(Failure::new(Exit::Failed, what));
         }
     }
-    failure
+    Ok(())
 }
 
 /// Starts the supervisor with the lock as its standard input and waits for its ready byte on its

@@ -56,10 +56,12 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
     if !meta.is_file() {
         return Err(broken("it is not a regular file".into()));
     }
-    let mut content = Vec::with_capacity(usize::try_from(meta.len().min(max)).unwrap_or(0));
-    file.take(max + 1).read_to_end(&mut content).map_err(io_error("read", path))?;
-    if content.len() as u64 > max {
+    if meta.len() > max {
         return Err(broken(format!("it is larger than {max} bytes")));
     }
+    // As long as it was when it was opened: our own files are replaced whole and never grow, and
+    // reading on for the end would cost a call for every file of every worker.
+    let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    file.take(meta.len()).read_to_end(&mut content).map_err(io_error("read", path))?;
     Ok(Some(content))
 }

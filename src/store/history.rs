@@ -25,7 +25,7 @@ pub struct Skipped {
     /// The file.
     pub path: PathBuf,
     /// Why.
-    pub why: String,
+    pub why: Error,
 }
 
 /// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
@@ -34,9 +34,7 @@ pub struct Skipped {
 /// # Errors
 /// When the root cannot be listed.
 pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    let (runs, broken) = collect(root, only, |_| true)?;
-    let skipped = |(path, e): Broken| Skipped { path, why: e.to_string() };
-    Ok((runs, broken.into_iter().map(skipped).collect()))
+    collect(root, only, |_| true)
 }
 
 /// The finished runs of one issue on this machine, oldest first.
@@ -51,22 +49,19 @@ pub fn completed_of_issue(
 ) -> Result<Vec<Run>, Error> {
     let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
     let (mut runs, broken) = collect(root, None, |name| name.starts_with(&prefix))?;
-    if let Some((_, e)) = broken.into_iter().next() {
-        return Err(e);
+    if let Some(Skipped { why, .. }) = broken.into_iter().next() {
+        return Err(why);
     }
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
     Ok(runs)
 }
 
-/// A record that cannot be read, and why.
-type Broken = (PathBuf, Error);
-
 fn collect(
     root: &Root,
     only: Option<&WorkerId>,
     wanted: impl Fn(&str) -> bool,
-) -> Result<(Vec<Run>, Vec<Broken>), Error> {
+) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for id in workers::recorded(root)? {
         if only.is_some_and(|only| *only != id) {
@@ -79,7 +74,7 @@ fn collect(
                     runs.push(run);
                 }
                 Ok(None) => {}
-                Err(e) => broken.push((path, e)),
+                Err(why) => broken.push(Skipped { path, why }),
             }
         }
     }

@@ -27,7 +27,7 @@ pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
 pub use tools::Tools;
-pub use workers::{State, Worker, list, worker};
+pub use workers::{State, Worker, ids, list, worker};
 
 use std::path::{Path, PathBuf};
 

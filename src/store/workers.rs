@@ -38,9 +38,25 @@ pub struct Worker {
 /// # Errors
 /// When the root is there and cannot be listed. No root means no workers.
 pub fn list(root: &Root) -> Result<Vec<Worker>, Error> {
+    let (records, homes) = (recorded(root)?, names_in(root.path())?);
+    let look = |id: &WorkerId| {
+        // The listings tell what exists, unless it is a link: asking again is for the exceptions.
+        look_at(root, id.clone(), || Places {
+            record: records.contains(id) || root.record(id).dir().is_dir(),
+            home: homes.contains(id) || root.home(id).is_dir(),
+        })
+    };
+    Ok(records.union(&homes).map(look).collect())
+}
+
+/// The ids of all workers: cheaper than [`list`] where nothing else is asked.
+///
+/// # Errors
+/// As for [`list`].
+pub fn ids(root: &Root) -> Result<BTreeSet<WorkerId>, Error> {
     let mut ids = recorded(root)?;
     ids.extend(names_in(root.path())?);
-    Ok(ids.into_iter().map(|id| worker(root, id)).collect())
+    Ok(ids)
 }
 
 /// The workers that have a record.
@@ -61,22 +77,33 @@ fn names_in(dir: &std::path::Path) -> Result<BTreeSet<WorkerId>, Error> {
         .collect())
 }
 
+/// Which of a worker's two directories exist.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    record: bool,
+    home: bool,
+}
+
 /// One worker's state.
 #[must_use]
 pub fn worker(root: &Root, id: WorkerId) -> Worker {
+    let (record, home) = (root.record(&id), root.home(&id));
+    look_at(root, id, || Places { record: record.dir().is_dir(), home: home.is_dir() })
+}
+
+fn look_at(root: &Root, id: WorkerId, places: impl FnOnce() -> Places) -> Worker {
     let paths = root.record(&id);
     // The record is read before the lock is asked: a supervisor that ends in between makes us say
     // "crashed" of a record that is already gone, so a free lock is confirmed by a second look.
     let state = match (read_run(&paths.task()), is_locked(&paths.lock())) {
         (Err(e), _) | (_, Err(e)) => State::Broken(e.to_string()),
         (Ok(Some(run)), Ok(true)) => State::Busy(Box::new(run)),
-        (Ok(Some(_)), Ok(false)) => match read_run(&paths.task()) {
-            Ok(Some(run)) => State::Crashed(Box::new(run)),
-            Ok(None) => State::Idle,
-            Err(e) => State::Broken(e.to_string()),
+        (Ok(Some(run)), Ok(false)) => match std::fs::symlink_metadata(paths.task()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => State::Idle,
+            _ => State::Crashed(Box::new(run)),
         },
         (Ok(None), Ok(true)) => State::Starting,
-        (Ok(None), Ok(false)) => without_record(root, &id),
+        (Ok(None), Ok(false)) => without_record(root, &id, places()),
     };
     let last_activity = match &state {
         State::Busy(_) | State::Crashed(_) => {
@@ -87,9 +114,9 @@ pub fn worker(root: &Root, id: WorkerId) -> Worker {
     Worker { id, state, last_activity }
 }
 
-fn without_record(root: &Root, id: &WorkerId) -> State {
+fn without_record(root: &Root, id: &WorkerId, places: Places) -> State {
     let home = root.home(id);
-    if !root.record(id).dir().is_dir() {
+    if !places.record {
         // Made by another program of this name, which kept its task in the home itself.
         let task = home.join("task.json");
         let held = std::fs::symlink_metadata(&task).is_ok_and(|m| m.is_file());
@@ -99,7 +126,7 @@ fn without_record(root: &Root, id: &WorkerId) -> State {
             home.display()
         ));
     }
-    if !home.is_dir() {
+    if !places.home {
         return State::Broken(format!("its home {} is missing", home.display()));
     }
     State::Idle

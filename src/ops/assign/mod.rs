@@ -103,6 +103,10 @@ fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
+/// So many starts that fail in one tick are no fault of the issues (a full disk, say): the others
+/// are not claimed and given back one by one.
+const TOO_MANY: u32 = 3;
+
 async fn pair(
     ctx: &Context,
     github: &GitHub,
@@ -115,6 +119,7 @@ async fn pair(
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
     let mut probed = false;
+    let mut failures = 0;
     loop {
         let plan = settle(ctx, &mut look, &issues, &idle, &mut verdicts, report).await?;
         report.skipped = plan.skipped;
@@ -165,7 +170,13 @@ async fn pair(
                 Exit::Refused => look.forget(&repo)?,
                 Exit::NoWorker => idle.retain(|id| *id != assignment.worker),
                 Exit::RateLimited => return Err(failure),
-                _ => report.problems.push(failure),
+                _ => {
+                    report.problems.push(failure);
+                    failures += 1;
+                    if failures == TOO_MANY {
+                        return Ok(());
+                    }
+                }
             }
         }
         if !refused {

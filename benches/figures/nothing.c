@@ -1,0 +1,2 @@
+/* What starting a program costs at least. */
+int main(void) { return 0; }

@@ -1,0 +1,88 @@
+//! What a tick asks of GitHub, counted on GitHub's side (and, where other processes ask at the same
+//! time, by the tick's own itemised account).
+
+use claude_workers::fakehub::{Fault, NewIssue, NewRepo};
+use claude_workers::store::WorkerLock;
+
+use super::Res;
+use super::stage::{REPO, Stage, Workshop};
+use super::table::Table;
+
+/// Repositories beside the usual one.
+const MORE: usize = 4;
+const ISSUES: u64 = 3;
+
+pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
+    let stage = Stage::with_workers(workshop, 3)?;
+    for n in 0..MORE {
+        let slug = format!("octo/more-{n}");
+        stage.hub.add_repo(&NewRepo::new(&slug))?;
+        // An issue that is never taken: somebody has to look at it.
+        stage.hub.label(REPO, add_issue(&stage, REPO)?, "blocked", "octo")?;
+        stage.hub.label(&slug, add_issue(&stage, &slug)?, "blocked", "octo")?;
+    }
+    nobody_idle(&stage, table)?;
+    nothing_changed(&stage, table, "token lists across repositories", 2)?;
+    let fault = Fault::answer("GET", "/issues?filter", 403).times(u32::MAX);
+    stage.hub.inject(fault);
+    let each = MORE + 1;
+    nothing_changed(&stage, table, "token may not", each)?;
+    stage.hub.clear_faults();
+    dispatching(&stage, table)
+}
+
+fn add_issue(stage: &Stage<'_>, slug: &str) -> Res<u64> {
+    Ok(stage.hub.add_issue(slug, &NewIssue::new("octo", "Something to do"))?)
+}
+
+fn nobody_idle(stage: &Stage<'_>, table: &mut Table) -> Res {
+    let mut taken = Vec::new();
+    for id in ["01", "02", "03"] {
+        taken.push(WorkerLock::try_take(&stage.root, &id.parse()?)?);
+    }
+    stage.hub.clear_exchanges();
+    stage.succeed(&["assign"])?;
+    let asked = stage.hub.exchanges().len();
+    drop(taken);
+    table.row("a tick with no idle worker: requests", &asked.to_string(), "0", asked == 0);
+    Ok(())
+}
+
+fn nothing_changed(stage: &Stage<'_>, table: &mut Table, how: &str, most: usize) -> Res {
+    stage.succeed(&["assign"])?;
+    stage.hub.clear_exchanges();
+    stage.succeed(&["assign"])?;
+    let asked = stage.hub.exchanges();
+    let free = asked.iter().filter(|e| e.status == Some(304)).count();
+    table.row(
+        &format!("a tick where nothing changed, {} repositories, {how}", MORE + 1),
+        &format!("{} requests, {free} of them 304", asked.len()),
+        &format!("≤ {most}, all 304"),
+        asked.len() <= most && free == asked.len(),
+    );
+    Ok(())
+}
+
+fn dispatching(stage: &Stage<'_>, table: &mut Table) -> Res {
+    let before = requests(&stage.succeed(&["assign", "-v"])?)?;
+    for n in 0..ISSUES {
+        add_issue(stage, &format!("octo/more-{n}"))?;
+    }
+    let said = stage.succeed(&["assign", "-v"])?;
+    let started = said.lines().filter(|l| l.starts_with("worker ")).count() as u64;
+    let more = requests(&said)? - before;
+    table.row(
+        &format!("a tick that dispatches {started} issues: requests beside the lists"),
+        &more.to_string(),
+        &format!("≤ {}, all {ISSUES} in one tick", 5 * ISSUES),
+        started == ISSUES && more <= 5 * ISSUES,
+    );
+    Ok(())
+}
+
+/// The total in the last line of `assign -v`.
+fn requests(said: &str) -> Res<u64> {
+    let total = said.lines().last().and_then(|l| l.split_whitespace().next());
+    let total = total.ok_or("no total")?;
+    total.parse().map_err(|_| format!("no total in:\n{said}").into())
+}
