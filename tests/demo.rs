@@ -63,7 +63,7 @@ fn assert_shows_the_work(said: &str) {
         "  #1 Refuse prices that are not numbers",
         "$ claude-workers init 01 02",
         "$ claude-workers assign",
-        "  01  you/corner-shop#1  publishing",
+        "  01  you/corner-shop#1  done",
         "$ claude-workers history",
         "#4 Refuse prices that are not numbers  (issue-1 → trunk)",
         "  +            echo \"total.sh: not a price: $price\" >&2",

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+
 use super::print::{self, BOLD, DIM, outcome_style, table};
-use crate::domain::{Outcome, WorkerId, text};
-use crate::ops::queries::{HistoryEntry, history};
+use crate::domain::{Outcome, RepoSlug, WorkerId, text};
+use crate::ops::queries::{Filter, HistoryEntry, history};
 use crate::ops::{Context, Failure};
 
 /// Show finished runs: outcome, pull request, minutes and cost
@@ -13,18 +15,49 @@ use crate::ops::{Context, Failure};
 Examples:
   claude-workers history
   claude-workers history 01
+  claude-workers history --since 7d --outcome failed
   claude-workers history --json | jq '.runs[] | select(.ended.outcome == \"failed\")'")]
 pub(super) struct Args {
     /// Only this worker's
     #[arg(value_name = "ID")]
     id: Option<WorkerId>,
+    /// Only those started since: a date (2026-11-21), or a length of time (12h, 7d)
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Only this repository's
+    #[arg(long, value_name = "OWNER/NAME")]
+    repo: Option<RepoSlug>,
+    /// Only those with this outcome
+    #[arg(long)]
+    outcome: Option<Outcome>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(date) = text.parse::<jiff::civil::Date>() {
+        let start = date.to_zoned(jiff::tz::TimeZone::UTC);
+        return start.map(|start| start.timestamp()).map_err(|e| e.to_string());
+    }
+    let span: jiff::Span = text.parse().map_err(|_| {
+        format!("{text:?} is neither a date (2026-11-21) nor a length of time (12h, 7d)")
+    })?;
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    now.checked_sub(span.abs()).map(|then| then.timestamp()).map_err(|e| e.to_string())
+}
+
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let (entries, skipped) = history(ctx, args.id.as_ref())?;
+    let filter = Filter {
+        worker: args.id.clone(),
+        repo: args.repo.clone(),
+        outcome: args.outcome,
+        since: args.since,
+    };
+    let (entries, skipped) = history(ctx, &filter)?;
     for broken in &skipped {
         print::note(&format!("warning: {}", broken.why));
     }
@@ -32,7 +65,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         return print::json(&serde_json::json!({ "version": 1, "runs": entries }));
     }
     if entries.is_empty() {
-        print::out("no run has finished yet\n");
+        print::out("no such run has finished yet\n");
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<_> = entries.iter().map(row).collect();

@@ -10,12 +10,14 @@ mod doctor;
 mod history;
 mod init;
 mod inner;
+mod inspect;
 mod logs;
 mod print;
 mod reset;
 mod restart;
 mod status;
 mod stop;
+mod watch;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ enum Command {
     Restart(restart::Args),
     Reset(reset::Args),
     Status(status::Args),
+    Watch(watch::Args),
+    Inspect(inspect::Args),
     Logs(logs::Args),
     History(history::Args),
     Doctor(doctor::Args),
@@ -103,6 +107,8 @@ fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
         Command::Restart(args) => restart::run(&context()?, &args),
         Command::Reset(args) => reset::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
+        Command::Watch(args) => watch::run(&context()?, &args),
+        Command::Inspect(args) => inspect::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),

@@ -5,8 +5,11 @@
 
 mod claude;
 mod custom;
+mod said;
 
 use std::path::PathBuf;
+
+pub use said::{Said, Todo};
 
 use crate::config::ExecutorSection;
 use crate::domain::{AgentReport, IssueNumber, JailMode, RepoSlug, text};
@@ -135,6 +138,15 @@ impl Executor {
         match self {
             Self::Claude(section) => claude::invocation(section, launch),
             Self::Custom(section) => custom::invocation(section, launch),
+        }
+    }
+
+    /// What a line of the agent's raw output says, for people who watch.
+    #[must_use]
+    pub fn said(&self, line: &[u8]) -> Vec<Said> {
+        match self {
+            Self::Claude(_) => said::of_claude(line),
+            Self::Custom(_) => said::of_text(line),
         }
     }
 

@@ -139,7 +139,7 @@ impl Host {
 /// Git's own locks are held for a moment, and nobody else writes here: an old one was left by a git
 /// that was killed, and every later fetch would refuse because of it.
 fn remove_stale_locks(dir: &Path) {
-    const OLD: Duration = Duration::from_secs(600);
+    const OLD: Duration = Duration::from_mins(10);
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(meta) = entry.metadata() else { continue };

@@ -96,7 +96,19 @@ impl Host {
         // began is never written to, not even forward.
         let lease = format!("--force-with-lease=refs/heads/{branch}:");
         let args = ["push", "--quiet", "--no-verify", &lease, "--", url, &refspec];
-        self.remote(&what, Some(&imported.repository), url, &args).map(drop)
+        let pushed = self.remote(&what, Some(&imported.repository), url, &args);
+        pushed.map(drop).or_else(|e| {
+            // The push whose answer was lost may have arrived: then a second one is refused.
+            if self.has_branch(url, branch, &imported.head) { Ok(()) } else { Err(e) }
+        })
+    }
+
+    /// Whether the remote's `branch` is at `head`.
+    fn has_branch(&self, url: &str, branch: &BranchName, head: &str) -> bool {
+        let name = format!("refs/heads/{branch}");
+        let args = ["ls-remote", "--", url, &name];
+        let seen = self.remote(&format!("look for {branch}"), None, url, &args);
+        seen.is_ok_and(|out| String::from_utf8_lossy(&out).trim() == format!("{head}\t{name}"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ const VISIBLE: &str = "/issues?filter=all&state=open&sort=updated&direction=desc
 const MINE: &str = "/user/repos?affiliation=owner,collaborator,organization_member&per_page=100";
 /// Those that the token's user owns.
 const OWNED: &str = "/user/repos?affiliation=owner&per_page=100";
+
+/// When the token was refused a list across repositories.
+const NO_LIST_ACROSS: &str = "no list across repositories";
 
 fn issues_of(repo: &RepoSlug) -> String {
     format!("{}/issues?state=open&sort=updated&direction=desc&per_page=100", repo_path(repo))
@@ -70,9 +74,24 @@ impl GitHub {
     /// [`open_issues`](Self::open_issues).
     ///
     /// # Errors
-    /// One with [`Error::is_not_available`] if this token cannot list across repositories.
+    /// One with [`Error::is_not_available`] if this token cannot list across repositories. That is
+    /// remembered; see [`lists_across`](Self::lists_across).
     pub async fn visible_open_issues(&self) -> Result<Vec<Issue>, Error> {
-        self.issue_list(VISIBLE, "the open issues this token can see", None).await
+        let listed = self.issue_list(VISIBLE, "the open issues this token can see", None).await;
+        if listed.as_ref().is_err_and(Error::is_not_available) {
+            self.disk.store(Shelf::Memory, NO_LIST_ACROSS, Timestamp::now());
+        }
+        listed
+    }
+
+    /// Whether it is worth trying to list across repositories: not within a day after the token was
+    /// refused that. Sends nothing.
+    #[must_use]
+    pub fn lists_across(&self) -> bool {
+        let refused: Option<Timestamp> = self.disk.load(Shelf::Memory, NO_LIST_ACROSS);
+        let recent =
+            |at| Timestamp::now().duration_since(at).abs() < SignedDuration::from_hours(24);
+        !refused.is_some_and(recent)
     }
 
     /// Forgets the lists in which `repo`'s issues are (or all lists): the next time they are

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, WORKER_LABEL_COLOR, WorkerId,
+    BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, Run, WORKER_LABEL_COLOR, WorkerId,
 };
 use crate::github::GitHub;
 use crate::store::{self, State, WorkerLock};
@@ -64,8 +64,36 @@ fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
     }
 }
 
+/// The worker whose current run is about the issue.
+fn holder<'a>(
+    workers: impl IntoIterator<Item = &'a store::Worker>,
+    repo: &RepoSlug,
+    number: IssueNumber,
+) -> Option<&'a WorkerId> {
+    let about = |run: &Run| run.repo == *repo && run.issue == Some(number);
+    let holds = |worker: &&store::Worker| matches!(&worker.state, State::Busy(run) | State::Crashed(run) if about(run));
+    workers.into_iter().find(holds).map(|worker| &worker.id)
+}
+
+/// Looks again when the claim is written: two dispatchers that looked at the same moment may both
+/// have found the issue free. Each sees the other's record now, or is seen, so that never both go
+/// on.
+///
+/// # Errors
+/// When another worker holds the issue.
+pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
+    let Some(number) = run.issue else { return Ok(()) };
+    let workers = store::list(&ctx.root)?;
+    let others = workers.iter().filter(|worker| worker.id != run.worker);
+    holder(others, &run.repo, number).map_or(Ok(()), |other| {
+        let what = format!("{}#{number} is held by worker {other}", run.repo);
+        Err(Failure::new(Exit::Refused, what))
+    })
+}
+
 /// Reads the issue again and refuses what must not be started. `explicit`: a person named it, so
-/// `blocked` and closed pull requests are not in the way.
+/// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
+/// a moment ago, when it made its plan.)
 ///
 /// Returns the issue, and a label of ours from an earlier run that has ended.
 ///
@@ -87,11 +115,8 @@ pub(super) async fn check_issue(
         return Err(refuse("is closed".into()));
     }
     let workers = store::list(&ctx.root)?;
-    for worker in &workers {
-        let (State::Busy(run) | State::Crashed(run)) = &worker.state else { continue };
-        if run.repo == *repo && run.issue == Some(number) {
-            return Err(refuse(format!("is held by worker {}", worker.id)));
-        }
+    if let Some(holder) = holder(&workers, repo, number) {
+        return Err(refuse(format!("is held by worker {holder}")));
     }
     let mut old = Vec::new();
     for label in issue.labels.iter().filter(|l| l.is_worker()) {
@@ -112,11 +137,12 @@ pub(super) async fn check_issue(
     if !explicit && issue.has_label(BLOCKED_LABEL) {
         return Err(refuse("has the label blocked".into()));
     }
-    let branch = BranchName::for_issue(number, 1);
-    let pulls = github.pulls_by_head(repo, &branch).await?;
-    if let Some(pull) = pulls.iter().find(|p| p.open || !explicit) {
-        let state = if pull.open { "an open" } else { "a" };
-        return Err(refuse(format!("has {state} pull request: {}", pull.url)));
+    if explicit {
+        let branch = BranchName::for_issue(number, 1);
+        let pulls = github.pulls_by_head(repo, &branch).await?;
+        if let Some(pull) = pulls.iter().find(|p| p.open) {
+            return Err(refuse(format!("has an open pull request: {}", pull.url)));
+        }
     }
     Ok((issue, old))
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use super::claim::{check_issue, label, take_worker};
+use super::claim::{check_issue, label, still_ours, take_worker};
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -72,10 +72,17 @@ pub async fn dispatch(
     let run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
+    if let Err(failure) = still_ours(ctx, &run) {
+        return Err(forget(ctx, &lock, failure));
+    }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
-        return Err(take_back(ctx, github, &lock, &run, failure).await);
+        // What GitHub refused it has not done; only where it did not answer the label may be on.
+        return Err(match failure.exit {
+            Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
+            _ => forget(ctx, &lock, failure),
+        });
     }
     match start_supervisor(ctx, &lock) {
         Ok(pid) => {
@@ -183,18 +190,28 @@ async fn take_back(
             exit: failure.exit,
         };
     }
+    forget(ctx, lock, failure)
+}
+
+/// The failure, after the record of a claim that left nothing on GitHub is removed.
+fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
+    match remove_claim(ctx, lock) {
+        Ok(()) => failure,
+        Err(e) => Failure { message: format!("{failure}; and {e}"), ..failure },
+    }
+}
+
+fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
         if let Err(e) = std::fs::remove_file(&path)
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Failure {
-                message: format!("{failure}; and {} could not be removed: {e}", path.display()),
-                ..failure
-            };
+            let what = format!("{} could not be removed: {e}", path.display());
+            return Err(Failure::new(Exit::Failed, what));
         }
     }
-    failure
+    Ok(())
 }
 
 /// Starts the supervisor with the lock as its standard input and waits for its ready byte on its

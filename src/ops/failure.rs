@@ -71,7 +71,13 @@ impl From<store::Error> for Failure {
 
 impl From<home::Error> for Failure {
     fn from(e: home::Error) -> Self {
-        Self { message: e.to_string(), hint: e.hint(), exit: Exit::Failed }
+        let mut message = e.to_string();
+        let mut source = std::error::Error::source(&e);
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self { message, hint: e.hint(), exit: Exit::Failed }
     }
 }
 

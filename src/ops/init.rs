@@ -39,6 +39,8 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
         ("worker.log", record.log()),
         ("completed", record.completed()),
     ];
+    remember_tools(ctx)?;
+    // Last, because a home that is there is a worker.
     let report = home::create(&Blueprint {
         worker,
         home: &home,
@@ -51,7 +53,6 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
         jail: ctx.settings.sandbox,
         links: &links,
     })?;
-    remember_tools(ctx)?;
     Ok(Made { worker: worker.clone(), report })
 }
 

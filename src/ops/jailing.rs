@@ -1,11 +1,12 @@
 //! The jail of a run: what of this machine it may see, and the canary that proves the rest hidden.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::context::own_program;
-use super::{Context, Failure};
+use super::{Context, Exit, Failure};
 use crate::config::env;
 use crate::domain::{RepoSlug, Run, WorkerId};
 use crate::home::OUTBOX;
@@ -29,6 +30,11 @@ pub(super) fn bare_jail(
     mirror: Option<&Path>,
 ) -> Result<Jail, Failure> {
     let home = ctx.root.home(worker);
+    // Its mode is the agent's to set, and one that shuts itself out must not shut out the next.
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&home, mode).map_err(|e| {
+        Failure::new(Exit::Failed, format!("cannot use the home {}: {e}", home.display()))
+    })?;
     let own = Bind { from: own_program()?, to: OWN_INSIDE.into(), writable: false };
     let mut binds = vec![Bind::write(&home), own];
     binds.extend(mirror.map(Bind::read));
@@ -65,20 +71,36 @@ pub(super) fn agent_jail(
 }
 
 /// What must be true inside. Only what exists on the host proves anything by not being there.
-pub(super) fn canary(ctx: &Context, worker: &WorkerId, mirror: Option<&Path>) -> Canary {
+pub(super) fn canary(
+    ctx: &Context,
+    worker: &WorkerId,
+    mirror: Option<&Path>,
+    binds: &[Bind],
+) -> Canary {
     let record = ctx.root.record(worker);
     let user = &ctx.settings.user_home;
     let mut hidden = vec![record.dir().to_owned(), ctx.root.assign_lock(), ctx.root.github()];
-    let secrets = [".ssh", ".gitconfig", ".profile", ".bashrc", ".config", ".claude"];
+    let secrets = [
+        ".ssh",
+        ".gitconfig",
+        ".profile",
+        ".bashrc",
+        ".netrc",
+        ".config",
+        ".config/gh",
+        ".claude",
+        ".claude/.credentials.json",
+    ];
     hidden.extend(secrets.iter().map(|name| user.join(name)));
     hidden.extend(ctx.settings.token_file.clone());
     hidden.extend(ctx.settings.config_file.clone());
     let sibling = store::ids(&ctx.root).unwrap_or_default().into_iter().find(|id| id != worker);
     hidden.extend(sibling.map(|id| ctx.root.home(&id)));
     let home = ctx.root.home(worker);
+    // What leads to something that is to be seen must be there, if only as an empty directory.
     let allowed = |path: &PathBuf| {
         home.starts_with(path)
-            || ctx.settings.read_only.iter().any(|r| r.starts_with(path) || path.starts_with(r))
+            || binds.iter().any(|b| b.to.starts_with(path) || path.starts_with(&b.to))
     };
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
@@ -100,13 +122,21 @@ pub(super) fn jailed(jail: &Jail, argv: &[OsString]) -> Command {
 }
 
 /// The environment of an agent: an allow-list.
-pub(super) fn agent_env(ctx: &Context, run: &Run, wants: &[String]) -> Vec<(String, String)> {
+pub(super) fn agent_env(
+    ctx: &Context,
+    run: &Run,
+    wants: &[String],
+    program: &Path,
+) -> Vec<(String, String)> {
     let home = ctx.root.home(&run.worker);
     let show = |path: PathBuf| path.display().to_string();
-    let path = format!(
-        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        show(home.join(".local/bin"))
-    );
+    let mut path = show(home.join(".local/bin"));
+    // A script's interpreter may be installed anywhere, and is looked up by its name.
+    let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
+    for dir in needed.iter().filter(|p| p.is_file()).filter_map(|p| p.parent()) {
+        path.push_str(&format!(":{}", dir.display()));
+    }
+    path.push_str(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let mut vars = vec![
         ("HOME".to_owned(), show(home.clone())),
         ("PATH".to_owned(), path),
@@ -179,7 +209,8 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
     let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
     jail.furnished = true;
-    let canary = serde_json::to_string(&canary(ctx, worker, None)).map_err(|e| e.to_string())?;
+    let canary = serde_json::to_string(&canary(ctx, worker, None, &jail.binds))
+        .map_err(|e| e.to_string())?;
     let mut child = jailed(&jail, &own_words(&["jail", "enter", &canary, "--", "/usr/bin/true"]));
     let out = crate::process::run_bounded(&mut child, b"", 1 << 16).map_err(|e| e.to_string())?;
     let verdict = serde_json::from_slice::<crate::sandbox::inside::Verdict>(

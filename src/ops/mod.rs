@@ -9,6 +9,7 @@
 //! | [`step`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`queries`] | what people ask: status, history, logs |
+//! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
 
 pub mod assign;
@@ -28,6 +29,7 @@ pub mod stop;
 pub mod supervise;
 mod trust;
 mod verify;
+pub mod watching;
 
 pub use context::Context;
 pub use failure::{Exit, Failure};

@@ -39,7 +39,7 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
         Some(_) => Some(brief(ctx, run)?),
         None => None,
     };
-    let prepared = make_clone(ctx, run, &mirror, url, again)?;
+    let prepared = make_clone(ctx, run, url, again)?;
     let paths = ctx.root.record(&run.worker);
     // A dispatch that died before its claim may have left a request that is not this run's.
     let request = match run.prompt {
@@ -91,19 +91,14 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     Ok(answer.brief)
 }
 
-fn make_clone(
-    ctx: &Context,
-    run: &Run,
-    mirror: &Mirror,
-    url: String,
-    keep: bool,
-) -> Result<Prepared, String> {
+fn make_clone(ctx: &Context, run: &Run, url: String, keep: bool) -> Result<Prepared, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
     let mut request = Prepare {
         git: ctx.tool("git").map_err(|e| e.to_string())?,
-        mirror: mirror.path.clone(),
+        // As the jail shows it: there, links of the host on the way to it do not exist.
+        mirror: ctx.mirror_path(&run.repo),
         dir: ctx.root.clone_of(&run.worker, &run.repo),
         url,
         base: base.clone(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{JailMode, Outcome, Phase, Run, WorkerId};
+use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
 use crate::store::{self, Skipped, State};
 
@@ -128,20 +128,42 @@ pub struct HistoryEntry {
     pub minutes: Option<i64>,
 }
 
+/// Which runs are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this worker.
+    pub worker: Option<WorkerId>,
+    /// Of this repository.
+    pub repo: Option<RepoSlug>,
+    /// With this outcome.
+    pub outcome: Option<Outcome>,
+    /// Started at or after.
+    pub since: Option<Timestamp>,
+}
+
+impl Filter {
+    fn wants(&self, run: &Run) -> bool {
+        self.repo.as_ref().is_none_or(|repo| *repo == run.repo)
+            && self.outcome.is_none_or(|outcome| run.outcome() == Some(outcome))
+            && self.since.is_none_or(|since| run.started_at >= since)
+    }
+}
+
 /// The finished runs, oldest first, and the records that cannot be read.
 ///
 /// # Errors
 /// When the worker does not exist, or the root cannot be read.
 pub fn history(
     ctx: &Context,
-    only: Option<&WorkerId>,
+    filter: &Filter,
 ) -> Result<(Vec<HistoryEntry>, Vec<Skipped>), Failure> {
-    if let Some(id) = only {
+    if let Some(id) = &filter.worker {
         known(ctx, id)?;
     }
-    let (runs, skipped) = store::completed(&ctx.root, only)?;
+    let (runs, skipped) = store::completed(&ctx.root, filter.worker.as_ref())?;
     let entries = runs
         .into_iter()
+        .filter(|run| filter.wants(run))
         .map(|run| HistoryEntry {
             summary: run
                 .ended

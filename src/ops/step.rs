@@ -78,7 +78,7 @@ pub struct BriefAnswer {
 }
 
 /// Reads the issue and the comments of people with write permission. `branch` is what the run would
-/// publish: if that is not the first choice, a pull request may hide behind it.
+/// publish: behind the branches that were passed over for it an open pull request may hide.
 ///
 /// # Errors
 /// When GitHub cannot be asked.
@@ -100,8 +100,12 @@ pub async fn brief(
     if !issue.open {
         return Ok(refused(format!("{}#{number} was closed meanwhile", run.repo)));
     }
-    if *branch != BranchName::for_issue(number, 1) {
-        let pulls = github.pulls_by_head(&run.repo, branch).await?;
+    // The first of the issue's branches was asked about before the claim.
+    let passed_over = (2..)
+        .map(|nth| BranchName::for_issue(number, nth))
+        .take_while(|taken| *branch != BranchName::for_issue(number, 1) && taken != branch);
+    for taken in passed_over {
+        let pulls = github.pulls_by_head(&run.repo, &taken).await?;
         if let Some(pull) = pulls.iter().find(|p| p.open) {
             return Ok(refused(format!("there is an open pull request: {}", pull.url)));
         }
@@ -419,6 +423,10 @@ fn looks_unreachable(said: &str) -> bool {
         "connection timed out",
         "timed out",
         "empty reply",
+        "transfer closed",
+        "unexpected disconnect",
+        "recv failure",
+        "send failure",
         "early eof",
         "the remote end hung up",
         "error: 500",

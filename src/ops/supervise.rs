@@ -1,7 +1,7 @@
 //! The supervisor: owns a run from claim to archive.
 //!
 //! It is detached (a session of its own), small (no runtime, no TLS; what needs those is a process
-//! of its own, see [`step`](super::step)) and resumable: each phase is written to `task.json` before
+//! of its own, see [`step`]) and resumable: each phase is written to `task.json` before
 //! its work begins, every phase can be done again, and a supervisor started on a record carries on
 //! from the phase that it finds there.
 
@@ -66,8 +66,6 @@ fn take_up(run: &mut Run) {
                 run.losses += 1;
                 run.attempt += 1;
                 run.phase = Phase::Preparing;
-                // An agent refuses an id that it has used.
-                run.session_id = Some(super::dispatch::fresh_uuid());
             }
         }
         Phase::Verifying => {}
@@ -116,8 +114,9 @@ impl Supervisor<'_> {
                 Phase::Running => {
                     let report = self.agent();
                     if report.stopped {
-                        // A shutdown, as far as anybody knows: the record stays as if we had been
-                        // killed, and the next tick takes the run up again.
+                        // A shutdown, as far as anybody knows (`stop` says so itself when we are
+                        // gone): the record stays as if we had been killed, and the next tick takes
+                        // the run up again.
                         return Ok(());
                     }
                     self.run.agent = Some(report);
@@ -219,7 +218,7 @@ impl Supervisor<'_> {
         let mut child = if jailed_run {
             let bwrap = ctx.tool(super::context::BWRAP).map_err(words)?;
             let jail = agent_jail(ctx, bwrap, run, &program).map_err(words)?;
-            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)));
+            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)), &jail.binds);
             let canary = serde_json::to_string(&canary).map_err(|e| e.to_string())?;
             let mut argv = own_words(&["jail", "enter", &canary, "--"]);
             argv.extend(invocation.argv.iter().map(Into::into));
@@ -230,7 +229,7 @@ impl Supervisor<'_> {
             plain.current_dir(ctx.root.clone_of(&run.worker, &run.repo));
             plain
         };
-        child.envs(agent_env(ctx, run, &executor.wants())).envs(invocation.env);
+        child.envs(agent_env(ctx, run, &executor.wants(), &program)).envs(invocation.env);
         let stdin = if invocation.prompt_on_stdin {
             Stdio::from(open(&paths.prompt())?)
         } else {

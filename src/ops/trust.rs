@@ -20,6 +20,10 @@ impl<'a> Trusted<'a> {
 
     /// Whether `login` may write to `repo`. An error means no to the caller, never yes.
     pub(super) async fn may_write(&mut self, repo: &RepoSlug, login: &str) -> Result<bool, Error> {
+        // A person owns what is under the own name; organizations write no issues.
+        if login.eq_ignore_ascii_case(repo.owner()) {
+            return Ok(true);
+        }
         let key = (repo.clone(), login.to_ascii_lowercase());
         if let Some(known) = self.known.get(&key) {
             return Ok(*known);

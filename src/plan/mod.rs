@@ -1,8 +1,8 @@
 //! Decisions, and nothing else: values in, values out.
 //!
-//! - [`assign`]: which idle worker gets which issue;
+//! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
-//! - [`conclude`]: how a run ended, from what was seen;
+//! - [`conclude()`]: how a run ended, from what was seen;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;

@@ -25,7 +25,7 @@ pub struct Skipped {
     /// The file.
     pub path: PathBuf,
     /// Why.
-    pub why: String,
+    pub why: Error,
 }
 
 /// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
@@ -40,14 +40,18 @@ pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<
 /// The finished runs of one issue on this machine, oldest first.
 ///
 /// # Errors
-/// When the root cannot be listed.
+/// When the root cannot be listed, or one of the records cannot be read: "never tried" would be a
+/// wrong answer then.
 pub fn completed_of_issue(
     root: &Root,
     repo: &RepoSlug,
     issue: IssueNumber,
 ) -> Result<Vec<Run>, Error> {
     let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
-    let (mut runs, _) = collect(root, None, |name| name.starts_with(&prefix))?;
+    let (mut runs, broken) = collect(root, None, |name| name.starts_with(&prefix))?;
+    if let Some(Skipped { why, .. }) = broken.into_iter().next() {
+        return Err(why);
+    }
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
     Ok(runs)
@@ -58,7 +62,7 @@ fn collect(
     only: Option<&WorkerId>,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    let (mut runs, mut skipped) = (Vec::new(), Vec::new());
+    let (mut runs, mut broken) = (Vec::new(), Vec::new());
     for id in workers::recorded(root)? {
         if only.is_some_and(|only| *only != id) {
             continue;
@@ -70,12 +74,13 @@ fn collect(
                     runs.push(run);
                 }
                 Ok(None) => {}
-                Err(e) => skipped.push(Skipped { path, why: e.to_string() }),
+                Err(why) => broken.push(Skipped { path, why }),
             }
         }
     }
-    runs.sort_by(|a, b| a.run.cmp(&b.run));
-    Ok((runs, skipped))
+    // The id is no finer than a second.
+    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
+    Ok((runs, broken))
 }
 
 fn records_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
@@ -110,8 +115,11 @@ mod tests {
         assert_eq!(ids, ["20261121T071500-0002", "20261121T071600-0001"]);
         assert_eq!(skipped.len(), 1);
         let repo = "octo/app".parse().unwrap();
-        let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap()).unwrap().len();
-        assert_eq!((of(22), of(2)), (2, 0));
+        let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap());
+        assert!(of(22).unwrap_err().to_string().contains("octo-app-22-x.json"));
+        assert_eq!(of(2).unwrap().len(), 0);
+        std::fs::remove_file(completed_dir.join("octo-app-22-x.json")).unwrap();
+        assert_eq!(of(22).unwrap().len(), 2);
         let only = "01".parse().unwrap();
         assert_eq!(completed(&root, Some(&only)).unwrap().0.len(), 1);
     }

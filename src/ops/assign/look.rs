@@ -51,8 +51,7 @@ impl<'a> Look<'a> {
         match self.refusal(issue).await {
             Ok(None) => Ok(Verdict::Eligible),
             Ok(Some(skip)) => Ok(Verdict::Refused(skip)),
-            Err(e) => {
-                let failure = Failure::from(e);
+            Err(failure) => {
                 if failure.exit == Exit::RateLimited {
                     return Err(failure);
                 }
@@ -63,13 +62,9 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn refusal(&mut self, issue: &Issue) -> Result<Option<Skip>, Error> {
+    async fn refusal(&mut self, issue: &Issue) -> Result<Option<Skip>, Failure> {
         let now = Timestamp::now();
-        // An archive that cannot be read must not look like "never tried".
-        let runs = match store::completed_of_issue(&self.ctx.root, &issue.repo, issue.number) {
-            Ok(runs) => runs,
-            Err(e) => return Ok(Some(Skip::Unanswered(e.to_string()))),
-        };
+        let runs = store::completed_of_issue(&self.ctx.root, &issue.repo, issue.number)?;
         if let Some(skip) = history_refuses(&runs, issue, now) {
             return Ok(Some(skip));
         }

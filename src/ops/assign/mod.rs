@@ -103,6 +103,10 @@ fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
+/// So many starts that fail in one tick are no fault of the issues (a full disk, say): the others
+/// are not claimed and given back one by one.
+const TOO_MANY: u32 = 3;
+
 async fn pair(
     ctx: &Context,
     github: &GitHub,
@@ -115,6 +119,7 @@ async fn pair(
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
     let mut probed = false;
+    let mut failures = 0;
     loop {
         let plan = settle(ctx, &mut look, &issues, &idle, &mut verdicts, report).await?;
         report.skipped = plan.skipped;
@@ -165,7 +170,13 @@ async fn pair(
                 Exit::Refused => look.forget(&repo)?,
                 Exit::NoWorker => idle.retain(|id| *id != assignment.worker),
                 Exit::RateLimited => return Err(failure),
-                _ => report.problems.push(failure),
+                _ => {
+                    report.problems.push(failure);
+                    failures += 1;
+                    if failures == TOO_MANY {
+                        return Ok(());
+                    }
+                }
             }
         }
         if !refused {
@@ -229,9 +240,10 @@ async fn see(
         .repos
         .as_ref()
         .and_then(|patterns| patterns.iter().map(RepoPattern::one).collect());
-    // One or two lists cost no more than the listing across all repositories.
-    if let Some(few) = named.filter(|n| n.len() <= 2) {
-        let issues = list_each(github, few.into_iter(), report).await?;
+    // One or two lists cost no more than the listing across all repositories, and where the token
+    // may not list across them there is nothing else.
+    if let Some(named) = named.filter(|n| n.len() <= 2 || !github.lists_across()) {
+        let issues = list_each(github, named.into_iter(), report).await?;
         return Ok((issues, facts));
     }
     let wanted = |repo: &RepoSlug| match &ctx.settings.repos {
@@ -255,19 +267,19 @@ async fn see(
             );
         }
     }
-    match github.visible_open_issues().await {
-        Ok(mut issues) => {
-            issues.retain(|issue| facts.contains_key(&issue.repo));
-            Ok((issues, facts))
+    if github.lists_across() {
+        match github.visible_open_issues().await {
+            Ok(mut issues) => {
+                issues.retain(|issue| facts.contains_key(&issue.repo));
+                return Ok((issues, facts));
+            }
+            Err(e) if e.is_not_available() => {}
+            Err(e) => return Err(e.into()),
         }
-        Err(e) if e.is_not_available() => {
-            let with_issues =
-                repos.iter().filter(|r| facts.contains_key(&r.slug) && r.open_issues > 0);
-            let issues = list_each(github, with_issues.map(|r| &r.slug), report).await?;
-            Ok((issues, facts))
-        }
-        Err(e) => Err(e.into()),
     }
+    let with_issues = repos.iter().filter(|r| facts.contains_key(&r.slug) && r.open_issues > 0);
+    let issues = list_each(github, with_issues.map(|r| &r.slug), report).await?;
+    Ok((issues, facts))
 }
 
 /// The open issues of each repository; a bad one is reported and the rest goes on.

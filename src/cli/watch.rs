@@ -1,0 +1,104 @@
+//! `watch`
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::print::{self, duration, outcome_style, styled};
+use crate::domain::{Outcome, Run, WorkerId, text};
+use crate::ops::watching::{End, wait};
+use crate::ops::{Context, Failure};
+
+/// Wait until workers have finished, and exit with a code for the outcome
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  claude-workers watch 01 && echo \"the pull request is there\"
+  claude-workers watch 01 02 --any
+
+Exit codes: 0 succeeded, 10 failed, 11 deferred, 12 timed_out, 13 not_started, 14 stopped, 15 lost
+(of several workers: the first, in the order given, that is not 0); 3 for a worker without a run.")]
+pub(super) struct Args {
+    /// The workers
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<WorkerId>,
+    /// Return as soon as one of them has finished
+    #[arg(long)]
+    any: bool,
+}
+
+fn code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::Failed => 10,
+        Outcome::Deferred => 11,
+        Outcome::TimedOut => 12,
+        Outcome::NotStarted => 13,
+        Outcome::Stopped => 14,
+        Outcome::Lost => 15,
+    }
+}
+
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
+    let mut progress = Progress::new();
+    let ends = wait(ctx, &args.ids, args.any, |still| progress.show(still));
+    progress.clear();
+    let mut ends = ends?;
+    ends.sort_by_key(|end| args.ids.iter().position(|id| *id == end.run.worker));
+    for end in &ends {
+        print::out(&line(end));
+    }
+    let worst = ends.iter().map(|end| code(end.outcome)).find(|code| *code != 0);
+    Ok(ExitCode::from(worst.unwrap_or(0)))
+}
+
+fn line(end: &End) -> String {
+    let run = &end.run;
+    let outcome = styled(outcome_style(end.outcome), end.outcome.as_str());
+    let more = match (&run.pr, &run.ended) {
+        (Some(pr), _) => pr.url.clone(),
+        (None, Some(ended)) => text::one_line(&ended.why, 120),
+        (None, None) => "its supervisor is gone; the next `assign` carries on".to_owned(),
+    };
+    format!("worker {}  {}  {outcome}  {more}\n", run.worker, run.subject())
+}
+
+/// A line on a terminal that is written over; nothing in a pipe.
+struct Progress {
+    on: bool,
+    next: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { on: std::io::stderr().is_terminal(), next: Instant::now() }
+    }
+
+    fn show(&mut self, still: &[Run]) {
+        if !self.on || Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + Duration::from_secs(1);
+        let now = Timestamp::now().as_second();
+        let parts: Vec<String> = still
+            .iter()
+            .map(|run| {
+                let elapsed = duration(now - run.started_at.as_second());
+                format!("{} {} {elapsed}", run.worker, run.subject())
+            })
+            .collect();
+        let _ = write!(
+            std::io::stderr(),
+            "\r\u{1b}[Kwaiting: {}",
+            text::one_line(&parts.join(", "), 100)
+        );
+    }
+
+    fn clear(&self) {
+        if self.on {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}

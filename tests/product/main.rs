@@ -1,0 +1,22 @@
+//! The product's behaviour: the real program, started as cron starts it, against the embedded
+//! GitHub, with a scripted agent in a real jail.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/openapi.rs"]
+mod openapi;
+
+mod assign;
+mod budgets;
+mod config;
+mod described;
+mod dispatch;
+mod faults;
+mod git;
+mod happy;
+mod jail;
+mod limits;
+mod outcomes;
+mod queries;
+mod trust;
+mod world;

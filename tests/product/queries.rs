@@ -1,0 +1,1 @@
+//! What `status`, `history` and `logs` answer. None of them asks GitHub.

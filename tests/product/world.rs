@@ -1,0 +1,352 @@
+//! A world of its own for each test: an embedded GitHub, a user's home with a configuration and a
+//! token, workers, and an agent that is a shell script.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use claude_workers::domain::{Outcome, Run};
+use claude_workers::fakehub::{Exchange, FakeHub, NewIssue, NewRepo, Options, PullView};
+use claude_workers::store::{self, Root, State};
+use nix::sys::signal::Signal;
+
+/// The repository that every world has; its default branch is not `main`.
+pub const APP: &str = "octo/app";
+pub const TRUNK: &str = "trunk";
+/// What `octo` signs in with.
+pub const TOKEN: &str = "ghp_world000000000000000000000000000octo";
+
+/// What the user wrote into the configuration file, section by section.
+#[derive(Clone)]
+pub struct Config {
+    /// Lines before the first section; `repos` is among them.
+    pub top: &'static str,
+    pub assign: &'static str,
+    pub limits: &'static str,
+    pub sandbox: &'static str,
+    /// More sections.
+    pub more: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            top: "repos = ['octo/app']",
+            assign: "",
+            limits: "",
+            sandbox: "",
+            more: String::new(),
+        }
+    }
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: &std::process::Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.out, self.err);
+        self
+    }
+
+    /// One of the streams holds these words.
+    #[track_caller]
+    pub fn says(self, word: &str) -> Self {
+        let said = format!("{}{}", self.out, self.err);
+        assert!(said.contains(word), "no {word:?} in:\n{said}");
+        self
+    }
+}
+
+pub struct World {
+    pub hub: FakeHub,
+    pub root: Root,
+    pub dir: PathBuf,
+    _tmp: tempfile::TempDir,
+}
+
+impl World {
+    /// `octo` with a token and the repository, the default configuration, worker `01`, and an
+    /// agent that does its work.
+    pub fn new() -> Self {
+        Self::with(&Config::default(), &["01"])
+    }
+
+    pub fn with(config: &Config, workers: &[&str]) -> Self {
+        let world = Self::bare(config);
+        world.hub.add_repo(&app()).unwrap();
+        world.init(workers);
+        world
+    }
+
+    /// No repository and no worker yet.
+    pub fn bare(config: &Config) -> Self {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().canonicalize().unwrap();
+        let hub = FakeHub::start(&Options::new(dir.join("github"))).unwrap();
+        hub.add_user("octo").unwrap();
+        hub.add_user("stranger").unwrap();
+        hub.add_token("octo", TOKEN, Some("repo")).unwrap();
+        let world = Self { hub, root: Root::new(dir.join("home/workers")), dir, _tmp: tmp };
+        fs::create_dir_all(world.user_home().join(".config/claude-workers")).unwrap();
+        fs::create_dir(world.dir.join("agents")).unwrap();
+        world.write_token(TOKEN);
+        world.configure(config);
+        world.agent(WORKS);
+        world
+    }
+
+    pub fn user_home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    pub fn token_file(&self) -> PathBuf {
+        self.user_home().join("token")
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.user_home().join(".config/claude-workers/config.toml")
+    }
+
+    /// A worker's home.
+    pub fn home(&self, worker: &str) -> PathBuf {
+        self.root.home(&worker.parse().unwrap())
+    }
+
+    /// A worker's `task.json`.
+    pub fn task(&self, worker: &str) -> PathBuf {
+        self.root.record(&worker.parse().unwrap()).task()
+    }
+
+    pub fn write_token(&self, token: &str) {
+        fs::write(self.token_file(), token).unwrap();
+        fs::set_permissions(self.token_file(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn configure(&self, config: &Config) {
+        let text = format!(
+            "executor = 'agent'\n{top}\n\
+             [github]\napi_url = '{api}'\nserver_url = '{server}'\ntoken_file = '~/token'\n\
+             [credentials]\ncopy = []\n\
+             [assign]\n{assign}\n\
+             [limits]\n{limits}\n\
+             [sandbox]\nread_only = ['{agents}']\n{sandbox}\n\
+             [git]\nfetch_max_age = '0s'\n\
+             [executors.agent]\n\
+             command = ['/bin/sh', '{agents}/agent.sh', '{{prompt_file}}', '{{issue}}', '{{model}}']\n\
+             {more}\n",
+            top = config.top,
+            api = self.hub.api_url(),
+            server = self.hub.server_url(),
+            assign = config.assign,
+            limits = config.limits,
+            sandbox = config.sandbox,
+            agents = self.dir.join("agents").display(),
+            more = config.more,
+        );
+        fs::write(self.config_file(), text).unwrap();
+    }
+
+    /// What the agent does from now on. `mark NAME` shows in GitHub's log, `commit FILE TEXT`
+    /// commits, `$prompt` is the prompt's file, `$issue` the issue's number, `$outbox` the outbox.
+    pub fn agent(&self, script: &str) {
+        let text = format!(
+            "prompt=$1 issue=$2 model=$3 outbox=$CLAUDE_WORKERS_OUTBOX\n\
+             mark() {{ git ls-remote \"{}/mark/$1.git\" >/dev/null 2>&1; }}\n\
+             commit() {{ echo \"$2\" >\"$1\" && git add --all && git commit -q -m \"Add $1\"; }}\n\
+             {script}\n",
+            self.hub.server_url()
+        );
+        fs::write(self.dir.join("agents/agent.sh"), text).unwrap();
+    }
+
+    pub fn init(&self, workers: &[&str]) {
+        for id in workers {
+            self.cron(&["init", id]).ok();
+        }
+    }
+
+    /// An issue of `octo` in the repository.
+    pub fn issue(&self, title: &str) -> u64 {
+        self.hub.add_issue(APP, &NewIssue::new("octo", title)).unwrap()
+    }
+
+    /// The program, with an environment that holds HOME alone and nothing on standard input.
+    pub fn program(&self) -> assert_cmd::Command {
+        let mut program = assert_cmd::Command::new(env!("CARGO_BIN_EXE_claude-workers"));
+        program.env_clear().env("HOME", self.user_home()).timeout(LONG);
+        program
+    }
+
+    /// Runs the program as cron does.
+    pub fn cron(&self, args: &[&str]) -> Said {
+        Said::of(&self.program().args(args).output().unwrap())
+    }
+
+    /// A tick, and what it started to its end.
+    #[track_caller]
+    pub fn tick(&self) -> Said {
+        let said = self.cron(&["assign"]).ok();
+        self.quiet();
+        said
+    }
+
+    /// Waits until no worker has anything to do and nothing of this world runs.
+    #[track_caller]
+    pub fn quiet(&self) {
+        self.wait_until("every worker is idle and no process is left", || {
+            let busy = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Starting);
+            !store::list(&self.root).unwrap().iter().any(busy) && self.processes().is_empty()
+        });
+    }
+
+    /// Looks again and again until it is so.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !so() {
+            if start.elapsed() > LONG {
+                let status = self.cron(&["status", "--json"]);
+                panic!("it never came that {what}: {status:?} {:?}", self.processes());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// All processes that were started in this world, with their command lines.
+    pub fn processes(&self) -> Vec<(i32, String)> {
+        let mine = self.dir.display().to_string();
+        let read = |path: PathBuf| {
+            let bytes = fs::read(path).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let of = |entry: fs::DirEntry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let line = read(entry.path().join("cmdline"));
+            let ours = line.contains(&mine) || read(entry.path().join("environ")).contains(&mine);
+            ours.then_some((pid, line))
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+    }
+
+    /// Kills the supervisor of a worker that is busy, and waits until its jail is gone too.
+    pub fn kill_supervisor(&self, worker: &str) {
+        let run = store::read_task(&self.root, &worker.parse().unwrap()).unwrap().unwrap();
+        kill(i32::try_from(run.pid.unwrap()).unwrap());
+        self.quiet();
+    }
+
+    /// The finished runs, oldest first.
+    pub fn runs(&self) -> Vec<Run> {
+        let (runs, broken) = store::completed(&self.root, None).unwrap();
+        assert!(broken.is_empty(), "{broken:?}");
+        runs
+    }
+
+    /// The last finished run.
+    #[track_caller]
+    pub fn last_run(&self) -> Run {
+        self.runs().pop().expect("a run has finished")
+    }
+
+    #[track_caller]
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        self.runs().iter().map(|run| run.outcome().unwrap()).collect()
+    }
+
+    /// Labels of an issue of the repository.
+    pub fn labels(&self, issue: u64) -> Vec<String> {
+        self.hub.labels_of(APP, issue).unwrap()
+    }
+
+    pub fn pulls(&self) -> Vec<PullView> {
+        self.hub.pulls(APP).unwrap()
+    }
+
+    /// The texts of an issue's comments.
+    pub fn comments(&self, issue: u64) -> Vec<String> {
+        self.hub.comments(APP, issue).unwrap().into_iter().map(|c| c.body).collect()
+    }
+
+    /// The requests to the REST API since they were last forgotten.
+    pub fn asked(&self) -> Vec<Exchange> {
+        self.hub.exchanges().into_iter().filter(|e| e.api).collect()
+    }
+
+    /// `GET /user`, … of each of them.
+    pub fn asked_lines(&self) -> Vec<String> {
+        self.asked().iter().map(Exchange::line).collect()
+    }
+
+    /// The marks that the agents made, in order.
+    pub fn marks(&self) -> Vec<String> {
+        let name =
+            |e: &Exchange| Some(e.path.strip_prefix("/mark/")?.split('.').next()?.to_owned());
+        self.hub.exchanges().iter().filter_map(name).collect()
+    }
+
+    /// Every file below a directory and what is in it, for "nothing was written".
+    pub fn files(&self, below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut dirs = vec![below.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap().flatten() {
+                match entry.file_type().unwrap() {
+                    kind if kind.is_dir() => dirs.push(entry.path()),
+                    kind if kind.is_file() => {
+                        files.push((entry.path(), fs::read(entry.path()).unwrap()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+impl Drop for World {
+    /// A test that failed leaves no agent behind.
+    fn drop(&mut self) {
+        for (pid, _) in self.processes() {
+            kill(pid);
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    // It may be gone already.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+}
+
+/// Nothing here takes this long unless it hangs.
+const LONG: Duration = Duration::from_secs(90);
+
+/// An agent that does what it should.
+pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";
+
+/// The repository as it is first.
+pub fn app() -> NewRepo {
+    NewRepo::new(APP).default_branch(TRUNK).file("README.md", "# app\n")
+}
