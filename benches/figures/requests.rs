@@ -80,9 +80,8 @@ fn dispatching(stage: &Stage<'_>, table: &mut Table) -> Res {
     Ok(())
 }
 
-/// The total in the last line of `assign -v`.
+/// The total that `assign -v` gives.
 fn requests(said: &str) -> Res<u64> {
-    let total = said.lines().last().and_then(|l| l.split_whitespace().next());
-    let total = total.ok_or("no total")?;
-    total.parse().map_err(|_| format!("no total in:\n{said}").into())
+    let total = said.lines().find(|l| l.contains(" requests, ")).ok_or("no total")?;
+    Ok(total.split_whitespace().next().ok_or("no number")?.parse()?)
 }

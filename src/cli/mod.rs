@@ -23,7 +23,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::{Env, Flags};
 use crate::ops::{Context, Exit, Failure};
@@ -34,6 +34,15 @@ use crate::ops::{Context, Exit, Failure};
 #[command(name = "claude-workers", version, max_term_width = 100, after_help = EXAMPLES)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options of every command.
+#[derive(Debug, clap::Args)]
+struct Everywhere {
     /// Where workers and their records live [default: ~/workers]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -43,8 +52,13 @@ struct Cli {
     /// Base of GitHub's REST API [default: <https://api.github.com>]
     #[arg(long, global = true, value_name = "URL")]
     api_url: Option<String>,
-    #[command(subcommand)]
-    command: Command,
+}
+
+impl Everywhere {
+    fn context(self) -> Result<Context, Failure> {
+        let flags = Flags { root: self.root, config: self.config, api_url: self.api_url };
+        Context::new(flags, Env::of_process())
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -74,20 +88,16 @@ enum Command {
     History(history::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
-    #[command(flatten)]
-    Inner(inner::Inner),
-    #[command(flatten)]
-    Bare(inner::Bare),
 }
 
 /// Runs the program and says how it went.
 pub fn main() -> ExitCode {
-    let cli = match Cli::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
-        Ok(cli) => cli,
-        Err(e) => e.exit(),
+    let done = if std::env::args_os().nth(1).is_some_and(|word| inner::is_ours(&word)) {
+        inner::run(inner::Cli::parse())
+    } else {
+        run(Cli::parse())
     };
-    let flags = Flags { root: cli.root, config: cli.config, api_url: cli.api_url };
-    match run(cli.command, flags) {
+    match done {
         Ok(code) => code,
         Err(failure) => {
             print::failure(&failure);
@@ -96,10 +106,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
-    // The last two read no configuration: a broken one must not be in their way.
-    let context = || Context::new(flags, Env::of_process());
-    match command {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let context = || cli.everywhere.context();
+    match cli.command {
         Command::Init(args) => init::run(&context()?, &args),
         Command::Assign(args) => assign::run(&context()?, &args),
         Command::Dispatch(args) => dispatch::run(&context()?, &args),
@@ -112,9 +121,8 @@ fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
-        Command::Inner(inner) => inner::run(&context()?, inner),
+        // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),
-        Command::Bare(bare) => inner::bare(bare),
     }
 }
 

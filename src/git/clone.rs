@@ -77,6 +77,9 @@ pub const MAX_PATCH: u64 = 64 << 20;
 /// The largest answer: a pack and its header.
 pub const MAX_ANSWER: u64 = super::publish::MAX_PACK + (1 << 20);
 
+/// More refs than anybody packs.
+const MAX_REFS: u64 = 64 << 20;
+
 /// The largest text in the outbox.
 const MAX_TEXT: u64 = 64 << 10;
 
@@ -198,10 +201,7 @@ fn reset(request: &Prepare) -> Result<Vec<u8>, Error> {
         clone.ok(what, &["reset", "--quiet", "--hard"])?;
         clone.ok(what, &["clean", "--quiet", "-ffd"])?;
     }
-    let tracking = format!("refs/remotes/origin/{}", request.base);
-    if clone.line(&["rev-parse", "--verify", "--quiet", &tracking]).as_deref()
-        != Some(&request.base_sha)
-    {
+    if !knows_base(request) {
         let mirror = request.mirror.display().to_string();
         let refspec = "+refs/heads/*:refs/remotes/origin/*";
         let args = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", &mirror, refspec];
@@ -209,6 +209,22 @@ fn reset(request: &Prepare) -> Result<Vec<u8>, Error> {
     }
     check_out(&clone, request)?;
     Ok(patch)
+}
+
+/// Whether the clone's own name for the base is up to date. Read off git's files, because starting
+/// git takes longer; where they do not tell, fetching costs time and nothing else.
+fn knows_base(request: &Prepare) -> bool {
+    let name = format!("refs/remotes/origin/{}", request.base);
+    let read = |file: &str| {
+        let bytes = read_bounded(&request.dir.join(".git").join(file), MAX_REFS).ok().flatten()?;
+        String::from_utf8(bytes).ok()
+    };
+    match read(&name) {
+        Some(loose) => loose.trim_end() == request.base_sha,
+        None => read("packed-refs").is_some_and(|packed| {
+            packed.lines().any(|line| line == format!("{} {name}", request.base_sha))
+        }),
+    }
 }
 
 fn check_out(clone: &Clone<'_>, request: &Prepare) -> Result<(), Error> {

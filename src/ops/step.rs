@@ -166,9 +166,11 @@ pub struct Published {
     pub unsaid: Vec<String>,
 }
 
-/// Whether an error will pass by itself.
+/// Whether an error will pass: nobody answered, or a person has to put a token right. Until then the
+/// work waits; giving it up would lose it.
 fn passes(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::RateLimited)
+        || matches!(e, Error::Unauthorized { .. } | Error::NoToken { .. })
 }
 
 /// Marks our comments, so that they are found again. The run's id follows.
@@ -242,13 +244,13 @@ impl Publishing<'_> {
         else {
             return Err(Refused::Final("the run has no branch".into()));
         };
-        let git = self.ctx.git().map_err(|e| Refused::Final(e.to_string()))?;
+        let git = self.ctx.git().map_err(|e| Refused::Later(e.to_string()))?;
         let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
         let imported = Imported { repository, head: head.clone(), commits: work.commits };
         let url = self.ctx.settings.clone_url(&self.run.repo);
         git.push(&imported, &url, branch, base).map_err(|e| {
             let why = e.to_string();
-            if looks_unreachable(&why) { Refused::Later(why) } else { Refused::Final(why) }
+            if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         let refused = |e: Error| {
             let why = format!("the branch {branch} is pushed, but: {e}");
@@ -411,8 +413,9 @@ fn quoted(what: &str, said: &str) -> String {
     format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
 }
 
-/// Whether git's words mean that nobody answered, rather than that somebody refused.
-fn looks_unreachable(said: &str) -> bool {
+/// Whether git's words mean that nobody answered or that the token is not accepted, rather than that
+/// the push was refused.
+fn looks_passing(said: &str) -> bool {
     let said = said.to_ascii_lowercase();
     let signs = [
         "could not resolve",
@@ -429,6 +432,9 @@ fn looks_unreachable(said: &str) -> bool {
         "send failure",
         "early eof",
         "the remote end hung up",
+        "authentication failed",
+        "could not read username",
+        "error: 401",
         "error: 500",
         "error: 502",
         "error: 503",

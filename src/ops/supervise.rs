@@ -251,6 +251,7 @@ impl Supervisor<'_> {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            room: MAX_LOG,
             said: Vec::new(),
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
@@ -262,6 +263,9 @@ impl Supervisor<'_> {
         Ok(output.report(&watched, run))
     }
 }
+
+/// An agent that writes more than this in one go has gone wrong; the disk must not fill.
+const MAX_LOG: u64 = 512 << 20;
 
 /// How far the way into the jail was seen to go.
 #[derive(Debug, PartialEq, Eq)]
@@ -276,6 +280,8 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// Bytes that the log may still grow by.
+    room: u64,
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
 }
@@ -294,13 +300,24 @@ impl Output {
                 return false;
             }
         }
-        // A full disk must not end the run; the log ends there.
-        let _ = self.log.write_all(line);
+        self.keep(line);
         if is_err {
             self.reader.error_line(line);
             return false;
         }
         whole && self.reader.line(line)
+    }
+
+    /// Writes to the log, up to its limit. A full disk must not end the run either; the log ends.
+    fn keep(&mut self, line: &[u8]) {
+        if self.room == 0 {
+            return;
+        }
+        self.room = self.room.saturating_sub(line.len() as u64);
+        let _ = self.log.write_all(line);
+        if self.room == 0 {
+            let _ = self.log.write_all(b"\nclaude-workers: the log is full and ends here\n");
+        }
     }
 
     fn report(self, watched: &Watched, run: &Run) -> AgentReport {

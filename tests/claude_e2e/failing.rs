@@ -25,7 +25,7 @@ fn a_refused_key_is_told_in_the_comment() {
     world.wait_for_state("idle");
     world.wait_for_quiet();
     assert_left_to_a_person(&world, "failed", "API Error: 401");
-    assert_eq!(world.must(&["logs", "01"]).matches("\"type\":\"result\"").count(), 1);
+    assert_eq!(world.must(&["logs", "01", "--raw"]).matches("\"type\":\"result\"").count(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::model::{Fault, Script, Turn};
-use crate::world::{Way, World};
+use crate::world::{Way, World, bash};
 
 /// Kills the supervisor while the model is silent, and waits until its jail is gone too.
 fn kill_supervisor(world: &World) {
@@ -55,9 +55,11 @@ fn a_killed_run_is_taken_up_once_more_and_delivered_once() {
 #[test]
 fn a_run_that_is_killed_twice_is_left_to_a_person() {
     let world = World::new(Way::Configured, "");
-    world.script(Script::new([]).failing(0, Fault::Silence, usize::MAX));
+    // What has left the agent's session must die with the jail as well.
+    let orphan = bash("setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo started");
+    world.script(Script::new([orphan]).failing(1, Fault::Silence, usize::MAX));
     world.must(&["assign"]);
-    world.model.wait_for("run", 0);
+    world.model.wait_for("run", 1);
     kill_supervisor(&world);
 
     world.script(Script::new([]).failing(0, Fault::Silence, usize::MAX));
