@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use super::block_on;
 use crate::domain::{BranchName, WorkerId};
 use crate::git::clone::{self, Request};
-use crate::ops::{Exit, Failure, step, supervise};
+use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Verdict};
 
@@ -96,13 +96,12 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             answer(&block_on(step::brief(&context()?, &worker, &branch))?)?;
         }
         Command::Step { worker, what: Step::Publish } => {
-            answer(&block_on(step::publish(&context()?, &worker))?)?;
+            answer(&block_on(publish::publish(&context()?, &worker))?)?;
         }
         Command::Jail { what: Jail::Enter { canary, argv } } => return enter(&canary, &argv),
         Command::Jail { what: Jail::Clone } => clone_inside()?,
         Command::GitCredential { action } => {
-            let token = crate::git::token_for_helper();
-            super::print::out(&step::git_credential(&action, token.as_deref()));
+            super::print::out(&crate::git::credential(&action));
         }
         Command::DemoAgent { git, prompt } => {
             crate::demo::agent::run(&git, &prompt).map_err(|e| Failure::new(Exit::Failed, e))?;
