@@ -1,7 +1,7 @@
 //! The end of a run on GitHub: push, pull request, comment, labels. A step (see
 //! [`step`](super::step)): it can be done again, because every effect is looked up first.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::step::record;
 use super::{Context, Exit, Failure};
