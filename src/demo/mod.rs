@@ -187,34 +187,30 @@ impl Stage {
         Ok(self.hub.pulls(shop::REPO).map_err(|e| failed("the pull requests", e))?.len())
     }
 
-    /// A tick whenever a worker is free and an issue may be left, until every issue has its pull
-    /// request and every worker is idle.
+    /// A tick whenever a worker is free and an issue is left, until every issue has its pull request
+    /// and every worker is idle.
     fn work(&self, say: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let wanted = self.issues()?.len();
         let mut seen: BTreeMap<WorkerId, (String, Phase)> = BTreeMap::new();
-        let mut idle_before = 0;
         for _ in 0..MAX_LOOKS {
+            let finished = store::completed(&self.root, None)?.0;
             let workers = store::list(&self.root)?;
             let idle = workers.iter().filter(|w| matches!(w.state, State::Idle)).count();
             for worker in &workers {
                 Self::tell(worker, &mut seen, say);
             }
-            let done = self.pulls()?;
-            if done == wanted && idle == workers.len() {
-                return Ok(());
-            }
-            let finished = store::completed(&self.root, None)?.0;
             if let Some(bad) = finished.iter().find(|run| run.pr.is_none()) {
                 let why = bad.ended.as_ref().map(|e| e.why.clone()).unwrap_or_default();
-                return Err(failed(
-                    &format!("{} ended without a pull request", bad.subject()),
-                    why,
-                ));
+                let what = format!("{} ended without a pull request", bad.subject());
+                return Err(failed(&what, why));
             }
-            if idle > idle_before && done < wanted {
+            if finished.len() == wanted && idle == workers.len() {
+                return Ok(());
+            }
+            let under_way = workers.len() - idle;
+            if idle > 0 && finished.len() + under_way < wanted {
                 self.cron(&["assign"], say)?;
             }
-            idle_before = idle;
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(failed("it takes too long", format!("{} of {wanted} pull requests", self.pulls()?)))

@@ -125,7 +125,7 @@ fn status_without_workers_says_how_to_make_one() {
 #[test]
 fn history_and_logs_show_how_runs_ended() {
     let world = World::with(&Config::default(), &["01", "02"]);
-    world.cron(&["history"]).ok().says("no run has finished yet");
+    world.cron(&["history"]).ok().says("run has finished yet");
     world.cron(&["logs", "01"]).exits(1).says("worker 01 has no log yet");
     world.issue("One");
     world.tick();
@@ -208,7 +208,7 @@ fn history_and_logs_show_how_runs_ended() {
     }
     "##);
     assert_says!(world.cron(&["history", "02"]).ok().out, @r##"
-    no run has finished yet
+    no such run has finished yet
     "##);
     assert_eq!(world.cron(&["logs", "01"]).ok().out, "no more tokens\n");
     assert_says!(world.cron(&["logs", "01", "--path"]).ok().out, @r##"
