@@ -134,3 +134,31 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?
         .block_on(work)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_the_readme_names_every_command() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let readme = include_str!("../../README.md");
+        for command in cli.get_subcommands().filter(|c| c.get_name() != "help") {
+            let row = readme.lines().find(|l| l.starts_with(&format!("| `{}", command.get_name())));
+            let row = row.unwrap_or_else(|| panic!("{} is not in the README", command.get_name()));
+            let own = command.get_arguments().filter(|a| !a.is_global_set());
+            for flag in own.filter_map(clap::Arg::get_long).filter(|l| *l != "help") {
+                let arg = command.get_arguments().find(|a| a.get_long() == Some(flag));
+                let short = arg.and_then(clap::Arg::get_short).map(|s| format!("-{s}"));
+                let named = row.contains(&format!("--{flag}"))
+                    || short.is_some_and(|short| row.contains(&short));
+                assert!(named, "--{flag} of {} is not in the README", command.get_name());
+            }
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
+}

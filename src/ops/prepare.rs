@@ -77,11 +77,22 @@ fn carry_on_conversation(ctx: &Context, run: &mut Run) {
         let projects = std::fs::read_dir(ctx.root.home(&run.worker).join(dir)).ok()?;
         Some(projects.flatten().any(|project| project.path().join(&file).is_file()))
     });
-    run.resume = kept == Some(true);
+    run.resume = kept == Some(true) && has_spoken(ctx, run);
     if !run.resume {
         run.session_id = Some(fresh_uuid());
     }
 }
+
+/// Whether the agent came as far as an answer of its model: a conversation that has none yet cannot
+/// be carried on.
+fn has_spoken(ctx: &Context, run: &Run) -> bool {
+    let log = ctx.root.record(&run.worker).log();
+    let start = store::read_start(&log, 1 << 20).unwrap_or_default();
+    start.windows(ANSWER.len()).any(|bytes| bytes == ANSWER)
+}
+
+/// How an answer shows in a raw log of Claude Code.
+const ANSWER: &[u8] = br#""type":"assistant""#;
 
 /// A person's own words.
 fn request(path: &Path) -> Result<String, String> {

@@ -368,6 +368,12 @@ impl Publishing<'_> {
                 .is_ok_and(|runs| not_started_in_a_row(&runs) + 1 >= NOT_STARTED_MAX)
     }
 
+    /// Whether the last run of this issue here put `blocked` on; one that a person put on is theirs.
+    fn blocked_before(&self, issue: IssueNumber) -> bool {
+        store::completed_of_issue(&self.ctx.root, &self.run.repo, issue)
+            .is_ok_and(|runs| runs.last().is_some_and(|run| run.labels_left && !run.cleared))
+    }
+
     async fn labels(&mut self, issue: IssueNumber) -> Result<(), String> {
         let (repo, own) = (&self.run.repo, self.run.worker.label());
         let (keep_own, block) = match self.ended.outcome {
@@ -391,6 +397,10 @@ impl Publishing<'_> {
         if !keep_own {
             let result = self.github.remove_label(repo, issue, &own).await;
             self.note(result, &format!("taking off the label {own}"))?;
+        }
+        if self.ended.outcome == Outcome::Succeeded && self.blocked_before(issue) {
+            let result = self.github.remove_label(repo, issue, BLOCKED_LABEL).await;
+            self.note(result, "taking off the label blocked")?;
         }
         self.done.labels_left = block && blocked;
         Ok(())
