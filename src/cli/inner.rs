@@ -1,6 +1,6 @@
 //! Commands that the program calls itself: hidden, and no interface for anybody else.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::domain::{BranchName, WorkerId};
 use crate::git::clone::{self, Request};
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{Canary, Verdict};
+use crate::sandbox::inside::{Orders, Verdict};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
 /// of everything that people can say would take a good part of each start.
@@ -75,13 +75,13 @@ pub(super) enum Step {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Jail {
-    /// Try the walls, then become the program
+    /// Wait for the word, try the walls, then become the program
     Enter {
-        /// What to try, as JSON
-        canary: String,
+        /// What to do, as JSON
+        orders: String,
         /// The program and its arguments
         #[arg(last = true, required = true)]
-        argv: Vec<std::ffi::OsString>,
+        argv: Vec<OsString>,
     },
     /// Make, reset or read the clone
     Clone,
@@ -98,7 +98,7 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Step { worker, what: Step::Publish } => {
             answer(&block_on(publish::publish(&context()?, &worker))?)?;
         }
-        Command::Jail { what: Jail::Enter { canary, argv } } => return enter(&canary, &argv),
+        Command::Jail { what: Jail::Enter { orders, argv } } => return enter(&orders, &argv),
         Command::Jail { what: Jail::Clone } => clone_inside()?,
         Command::GitCredential { action } => {
             super::print::out(&crate::git::credential(&action));
@@ -158,21 +158,25 @@ fn close_inherited() {
 /// The exit code when the walls do not hold; the verdict on standard output says more.
 const WALL_FAULT: u8 = 70;
 
-fn enter(canary: &str, argv: &[std::ffi::OsString]) -> Result<ExitCode, Failure> {
-    let fault = match serde_json::from_str::<Canary>(canary) {
-        Ok(canary) => canary.try_all().err(),
-        Err(e) => Some(format!("the canary's orders are wrong: {e}")),
-    };
+fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
+    let fail = |e: String| Failure::new(Exit::Failed, e);
+    let orders: Orders = serde_json::from_str(orders).map_err(|e| fail(e.to_string()))?;
+    if !matches!(std::io::stdin().read(&mut [0]), Ok(1)) {
+        // The clone could not be made ready, or the supervisor is gone.
+        return Ok(ExitCode::FAILURE);
+    }
+    let fault = orders.canary.try_all().err();
     close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;
     if !held {
         return Ok(ExitCode::from(WALL_FAULT));
     }
+    let stdin = std::fs::File::open(&orders.stdin).map_err(|e| fail(e.to_string()))?;
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
-    let e = agent.exec();
-    Err(Failure::new(Exit::Failed, format!("cannot start {}: {e}", argv[0].display())))
+    let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
+    Err(fail(format!("cannot start {}: {e}", argv[0].display())))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
 
+mod anteroom;
 pub mod assign;
 mod chores;
 mod claim;
