@@ -208,7 +208,7 @@ fn history_and_logs_show_how_runs_ended() {
     }
     "##);
     assert_says!(world.cron(&["history", "02"]).ok().out, @r##"
-    no such run has finished yet
+    no run has finished yet
     "##);
     assert_eq!(world.cron(&["logs", "01"]).ok().out, "no more tokens\n");
     assert_says!(world.cron(&["logs", "01", "--path"]).ok().out, @r##"
