@@ -1,9 +1,12 @@
 //! Supervisors that are killed in the middle.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::model::{Fault, Script, Turn};
+use crate::processes::wait_until;
 use crate::world::{Way, World, bash};
 
 /// Kills the supervisor while the model is silent, and waits until its jail is gone too.
@@ -21,6 +24,13 @@ fn kill_supervisor(world: &World) {
     );
 }
 
+/// What the agent has written down of a conversation.
+fn conversation(world: &World, session: &str) -> String {
+    let projects = fs::read_dir(world.home().join(".claude/projects")).into_iter().flatten();
+    let files = projects.flatten().map(|p| p.path().join(format!("{session}.jsonl")));
+    files.filter_map(|file| fs::read_to_string(file).ok()).collect()
+}
+
 #[test]
 fn a_killed_run_is_taken_up_once_more_and_delivered_once() {
     let world = World::new(Way::Configured, "");
@@ -31,6 +41,10 @@ fn a_killed_run_is_taken_up_once_more_and_delivered_once() {
     world.must(&["assign"]);
     world.model.wait_for("run", 4);
     let session = world.worker()["task"]["sessionId"].clone();
+    // The agent writes its conversation down a moment after it went to the model.
+    wait_until("the checks are written down", String::new, || {
+        conversation(&world, session.as_str().unwrap()).contains("all checks passed")
+    });
     kill_supervisor(&world);
     assert_eq!(world.labels(), ["P1", "worker:01"], "nobody else takes it meanwhile");
 
