@@ -13,7 +13,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -160,7 +159,7 @@ fn a_kept_demo_can_be_looked_at_until_ctrl_c() {
 
     let address = api.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     let dir = PathBuf::from(kept.told("Kept: "));
-    assert_eq!(kept.end_by(Signal::SIGINT).signal(), Some(Signal::SIGINT as i32));
+    assert!(kept.end_by(Signal::SIGINT).success());
     assert!(TcpStream::connect(address).is_err(), "nobody answers any more");
     assert!(dir.join("config.toml").exists(), "what was kept is there");
     wait_for_quiet(kept.tmp.path());
@@ -169,9 +168,22 @@ fn a_kept_demo_can_be_looked_at_until_ctrl_c() {
 #[test]
 fn a_kept_demo_ends_when_it_is_told_to() {
     let mut kept = Kept::start();
-    assert_eq!(kept.end_by(Signal::SIGTERM).signal(), Some(Signal::SIGTERM as i32));
+    assert!(kept.end_by(Signal::SIGTERM).success());
     let mut rest = String::new();
     kept.child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     wait_for_quiet(kept.tmp.path());
+}
+
+#[test]
+fn an_interrupted_demo_cleans_up() {
+    let tmp = TempDir::new().unwrap();
+    let words = [PROGRAM.into(), "demo".into()];
+    let mut child = command(&words, tmp.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().ends_with("  running")), "an agent is at work");
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    wait_for_quiet(tmp.path());
+    assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0, "its directory is gone");
 }

@@ -13,7 +13,7 @@ const WORKERS: u32 = 6;
 
 pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
     let stage = Stage::with_workers(workshop, WORKERS)?;
-    stage.configure("[git]\nfetch_max_age = \"1h\"\n")?;
+    stage.configure("git.fetch_max_age = '1h'")?;
     large_repository(&stage, 20_000)?;
     let words = ["-r", LARGE, "-p", "Look around."];
     // The first worker's clone makes the mirror too.

@@ -26,7 +26,7 @@ pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
 
 fn prompt(workshop: &Workshop, table: &mut Table) -> Res {
     let stage = Stage::with_workers(workshop, 1)?;
-    stage.configure("[git]\nfetch_max_age = \"1h\"\n")?;
+    stage.configure("git.fetch_max_age = '1h'")?;
     let words = ["-r", REPO, "-p", "Look around."];
     stage.dispatch("01", &words)?;
     let (mut returned, mut first) = (Times::default(), Times::default());
@@ -43,7 +43,7 @@ fn prompt(workshop: &Workshop, table: &mut Table) -> Res {
 /// With an issue: the mirror is asked for each time, and has nothing to fetch.
 fn issue(workshop: &Workshop, table: &mut Table, commits: usize) -> Res<Times> {
     let stage = Stage::with_workers(workshop, 1)?;
-    stage.configure("[git]\nfetch_max_age = \"0s\"\n")?;
+    stage.configure("git.fetch_max_age = '0s'")?;
     large_repository(&stage, commits)?;
     let mut first = Times::default();
     for round in 0..=ROUNDS {

@@ -1,7 +1,7 @@
 //! What a tick asks of GitHub, counted on GitHub's side (and, where other processes ask at the same
 //! time, by the tick's own itemised account).
 
-use claude_workers::fakehub::{Fault, NewIssue, NewRepo};
+use claude_workers::fakehub::{Fault, NewIssue, NewRepo, Role};
 use claude_workers::store::WorkerLock;
 
 use super::Res;
@@ -14,25 +14,31 @@ const ISSUES: u64 = 3;
 
 pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
     let stage = Stage::with_workers(workshop, 3)?;
-    for n in 0..MORE {
-        let slug = format!("octo/more-{n}");
-        stage.hub.add_repo(&NewRepo::new(&slug))?;
-        // An issue that is never taken: somebody has to look at it.
-        stage.hub.label(REPO, add_issue(&stage, REPO)?, "blocked", "octo")?;
-        stage.hub.label(&slug, add_issue(&stage, &slug)?, "blocked", "octo")?;
+    stage.hub.add_user("writer")?;
+    let more: Vec<String> = (0..MORE).map(|n| format!("octo/more-{n}")).collect();
+    for slug in &more {
+        stage.hub.add_repo(&NewRepo::new(slug))?;
+    }
+    let all: Vec<&str> = std::iter::once(REPO).chain(more.iter().map(|s| &**s)).collect();
+    for slug in &all {
+        stage.hub.set_role(slug, "writer", Role::Write)?;
+        // An issue that is never taken: a person has to look at it.
+        stage.hub.label(slug, add_issue(&stage, slug)?, "blocked", "octo")?;
     }
     nobody_idle(&stage, table)?;
-    nothing_changed(&stage, table, "token lists across repositories", 2)?;
-    let fault = Fault::answer("GET", "/issues?filter", 403).times(u32::MAX);
-    stage.hub.inject(fault);
-    let each = MORE + 1;
-    nothing_changed(&stage, table, "token may not", each)?;
-    stage.hub.clear_faults();
-    dispatching(&stage, table)
+    nothing_changed(&stage, table, "the token lists across them", 2)?;
+    dispatching(&stage, table)?;
+
+    let stage = Stage::with_workers(workshop, 1)?;
+    more.iter().try_for_each(|slug| stage.hub.add_repo(&NewRepo::new(slug)))?;
+    stage.configure(&format!("repos = {all:?}"))?;
+    stage.hub.inject(Fault::answer("GET", "/issues?filter", 403).times(u32::MAX));
+    nothing_changed(&stage, table, "it may not", all.len())
 }
 
+/// By somebody whose rights have to be asked for.
 fn add_issue(stage: &Stage<'_>, slug: &str) -> Res<u64> {
-    Ok(stage.hub.add_issue(slug, &NewIssue::new("octo", "Something to do"))?)
+    Ok(stage.hub.add_issue(slug, &NewIssue::new("writer", "Something to do"))?)
 }
 
 fn nobody_idle(stage: &Stage<'_>, table: &mut Table) -> Res {
@@ -49,13 +55,15 @@ fn nobody_idle(stage: &Stage<'_>, table: &mut Table) -> Res {
 }
 
 fn nothing_changed(stage: &Stage<'_>, table: &mut Table, how: &str, most: usize) -> Res {
+    // The first learns what the token may do, the second what there is.
+    stage.succeed(&["assign"])?;
     stage.succeed(&["assign"])?;
     stage.hub.clear_exchanges();
     stage.succeed(&["assign"])?;
     let asked = stage.hub.exchanges();
     let free = asked.iter().filter(|e| e.status == Some(304)).count();
     table.row(
-        &format!("a tick where nothing changed, {} repositories, {how}", MORE + 1),
+        &format!("a tick where nothing changed in {} repositories, {how}", MORE + 1),
         &format!("{} requests, {free} of them 304", asked.len()),
         &format!("≤ {most}, all 304"),
         asked.len() <= most && free == asked.len(),
@@ -80,9 +88,8 @@ fn dispatching(stage: &Stage<'_>, table: &mut Table) -> Res {
     Ok(())
 }
 
-/// The total in the last line of `assign -v`.
+/// The total that `assign -v` gives.
 fn requests(said: &str) -> Res<u64> {
-    let total = said.lines().last().and_then(|l| l.split_whitespace().next());
-    let total = total.ok_or("no total")?;
-    total.parse().map_err(|_| format!("no total in:\n{said}").into())
+    let total = said.lines().find(|l| l.contains(" requests, ")).ok_or("no total")?;
+    Ok(total.split_whitespace().next().ok_or("no number")?.parse()?)
 }

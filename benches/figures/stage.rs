@@ -123,15 +123,15 @@ impl<'a> Stage<'a> {
         self.dir.path().join("home")
     }
 
-    /// Writes the configuration; `more` goes to its end.
+    /// Writes the configuration; `more` are keys of its top level.
     pub fn configure(&self, more: &str) -> Res {
         let dir = self.dir.path();
         let config = format!(
-            "root = '{root}'\nexecutor = 'bench'\n\
+            "root = '{root}'\nexecutor = 'bench'\n{more}\n\
              [github]\napi_url = '{api}'\nserver_url = '{server}'\ntoken_file = '{token}'\n\
              [credentials]\ncopy = []\n\
              [executors.bench]\ncommand = ['{agent}', '{{prompt_file}}']\n\
-             [executors.waiting]\ncommand = ['{agent}', '{{prompt_file}}', 'wait']\n{more}",
+             [executors.waiting]\ncommand = ['{agent}', '{{prompt_file}}', 'wait']\n",
             root = self.root.path().display(),
             api = self.hub.api_url(),
             server = self.hub.server_url(),

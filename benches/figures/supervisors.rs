@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
     let stage = Stage::with_workers(workshop, COUNT)?;
-    stage.configure("[git]\nfetch_max_age = \"1h\"\n")?;
+    stage.configure("git.fetch_max_age = '1h'")?;
     let mut pids = Vec::new();
     let result = start(&stage, &mut pids).and_then(|()| look(&pids, table));
     for pid in &pids {

@@ -65,7 +65,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         return print::json(&serde_json::json!({ "version": 1, "runs": entries }));
     }
     if entries.is_empty() {
-        print::out("no such run has finished yet\n");
+        let narrowed = args.since.is_some() || args.repo.is_some() || args.outcome.is_some();
+        let such = if narrowed { "no such run" } else { "no run" };
+        print::out(&format!("{such} has finished yet\n"));
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<_> = entries.iter().map(row).collect();

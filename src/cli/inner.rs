@@ -1,5 +1,6 @@
 //! Commands that the program calls itself: hidden, and no interface for anybody else.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -8,52 +9,57 @@ use std::process::ExitCode;
 use super::block_on;
 use crate::domain::{BranchName, WorkerId};
 use crate::git::clone::{self, Request};
-use crate::ops::{Context, Exit, Failure, step, supervise};
+use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{Canary, Verdict};
+use crate::sandbox::inside::{Orders, Verdict};
 
-/// Those that belong to a run.
+/// They have a parser of their own: the program starts itself several times a run, and the parser
+/// of everything that people can say would take a good part of each start.
+#[derive(Debug, clap::Parser)]
+#[command(name = "claude-workers")]
+pub(super) struct Cli {
+    #[command(flatten)]
+    everywhere: super::Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Inner {
+enum Command {
     /// Own a run from claim to archive
-    #[command(hide = true)]
     Supervise {
         /// The worker
         worker: WorkerId,
     },
     /// Do the part of a run that talks to GitHub
-    #[command(hide = true)]
     Step {
         /// The worker
         worker: WorkerId,
         #[command(subcommand)]
         what: Step,
     },
-}
-
-/// Those that run inside a jail, or for git: they have no configuration to read.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Bare {
     /// Be the first process in a jail
-    #[command(hide = true)]
     Jail {
         #[command(subcommand)]
         what: Jail,
     },
     /// Give git the token
-    #[command(hide = true)]
     GitCredential {
         /// What git wants
         action: String,
     },
     /// Be the demo's agent
-    #[command(hide = true)]
     DemoAgent {
         /// The git program
         git: PathBuf,
         /// The prompt
         prompt: PathBuf,
     },
+}
+
+/// Whether a command line that starts with `word` is one of these.
+pub(super) fn is_ours(word: &OsStr) -> bool {
+    ["supervise", "step", "jail", "git-credential", "demo-agent"].iter().any(|own| word == *own)
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -69,45 +75,39 @@ pub(super) enum Step {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Jail {
-    /// Try the walls, then become the program
+    /// Wait for the word, try the walls, then become the program
     Enter {
-        /// What to try, as JSON
-        canary: String,
+        /// What to do, as JSON
+        orders: String,
         /// The program and its arguments
         #[arg(last = true, required = true)]
-        argv: Vec<std::ffi::OsString>,
+        argv: Vec<OsString>,
     },
     /// Make, reset or read the clone
     Clone,
 }
 
-pub(super) fn run(ctx: &Context, inner: Inner) -> Result<ExitCode, Failure> {
-    match inner {
-        Inner::Supervise { worker } => supervise::supervise(ctx, &worker)?,
-        Inner::Step { worker, what: Step::Brief { branch } } => {
-            answer(&block_on(step::brief(ctx, &worker, &branch))?)?;
+pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    // Those that run inside a jail, or for git, have no configuration to read.
+    let context = || cli.everywhere.context();
+    match cli.command {
+        Command::Supervise { worker } => supervise::supervise(&context()?, &worker)?,
+        Command::Step { worker, what: Step::Brief { branch } } => {
+            answer(&block_on(step::brief(&context()?, &worker, &branch))?)?;
         }
-        Inner::Step { worker, what: Step::Publish } => {
-            answer(&block_on(step::publish(ctx, &worker))?)?;
+        Command::Step { worker, what: Step::Publish } => {
+            answer(&block_on(publish::publish(&context()?, &worker))?)?;
+        }
+        Command::Jail { what: Jail::Enter { orders, argv } } => return enter(&orders, &argv),
+        Command::Jail { what: Jail::Clone } => clone_inside()?,
+        Command::GitCredential { action } => {
+            super::print::out(&crate::git::credential(&action));
+        }
+        Command::DemoAgent { git, prompt } => {
+            crate::demo::agent::run(&git, &prompt).map_err(|e| Failure::new(Exit::Failed, e))?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn bare(bare: Bare) -> Result<ExitCode, Failure> {
-    match bare {
-        Bare::Jail { what: Jail::Enter { canary, argv } } => enter(&canary, &argv),
-        Bare::Jail { what: Jail::Clone } => clone_inside(),
-        Bare::GitCredential { action } => {
-            let token = crate::git::token_for_helper();
-            super::print::out(&step::git_credential(&action, token.as_deref()));
-            Ok(ExitCode::SUCCESS)
-        }
-        Bare::DemoAgent { git, prompt } => {
-            let done = crate::demo::agent::run(&git, &prompt);
-            done.map(|()| ExitCode::SUCCESS).map_err(|e| Failure::new(Exit::Failed, e))
-        }
-    }
 }
 
 fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
@@ -120,7 +120,7 @@ fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
 /// No honest clone takes longer to be made, reset or read.
 const TOO_LONG_SECS: u32 = 600;
 
-fn clone_inside() -> Result<ExitCode, Failure> {
+fn clone_inside() -> Result<(), Failure> {
     let fail = |e: String| Failure::new(Exit::Failed, e);
     // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
     // ever. Our death is the jail's end, and so everybody's in it.
@@ -140,8 +140,7 @@ fn clone_inside() -> Result<ExitCode, Failure> {
             pack
         }
     };
-    std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))?;
-    Ok(ExitCode::SUCCESS)
+    std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))
 }
 
 /// Closes what whoever started us left open beside the standard streams: an open file or socket of
@@ -159,19 +158,37 @@ fn close_inherited() {
 /// The exit code when the walls do not hold; the verdict on standard output says more.
 const WALL_FAULT: u8 = 70;
 
-fn enter(canary: &str, argv: &[std::ffi::OsString]) -> Result<ExitCode, Failure> {
-    let fault = match serde_json::from_str::<Canary>(canary) {
-        Ok(canary) => canary.try_all().err(),
-        Err(e) => Some(format!("the canary's orders are wrong: {e}")),
-    };
+fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
+    let fail = |e: String| Failure::new(Exit::Failed, e);
+    let orders: Orders = serde_json::from_str(orders).map_err(|e| fail(e.to_string()))?;
+    if !matches!(std::io::stdin().read(&mut [0]), Ok(1)) {
+        // The clone could not be made ready, or the supervisor is gone.
+        return Ok(ExitCode::FAILURE);
+    }
+    let fault = orders.canary.try_all().err();
     close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;
     if !held {
         return Ok(ExitCode::from(WALL_FAULT));
     }
+    let stdin = std::fs::File::open(&orders.stdin).map_err(|e| fail(e.to_string()))?;
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
-    let e = agent.exec();
-    Err(Failure::new(Exit::Failed, format!("cannot start {}: {e}", argv[0].display())))
+    let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
+    Err(fail(format!("cannot start {}: {e}", argv[0].display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_hidden_command_is_known_and_no_other() {
+        assert!(Cli::command().get_subcommands().all(|c| is_ours(c.get_name().as_ref())));
+        assert!(
+            !super::super::Cli::command().get_subcommands().any(|c| is_ours(c.get_name().as_ref()))
+        );
+    }
 }

@@ -23,7 +23,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::{Env, Flags};
 use crate::ops::{Context, Exit, Failure};
@@ -34,6 +34,15 @@ use crate::ops::{Context, Exit, Failure};
 #[command(name = "claude-workers", version, max_term_width = 100, after_help = EXAMPLES)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options of every command.
+#[derive(Debug, clap::Args)]
+struct Everywhere {
     /// Where workers and their records live [default: ~/workers]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -43,8 +52,13 @@ struct Cli {
     /// Base of GitHub's REST API [default: <https://api.github.com>]
     #[arg(long, global = true, value_name = "URL")]
     api_url: Option<String>,
-    #[command(subcommand)]
-    command: Command,
+}
+
+impl Everywhere {
+    fn context(self) -> Result<Context, Failure> {
+        let flags = Flags { root: self.root, config: self.config, api_url: self.api_url };
+        Context::new(flags, Env::of_process())
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -74,20 +88,16 @@ enum Command {
     History(history::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
-    #[command(flatten)]
-    Inner(inner::Inner),
-    #[command(flatten)]
-    Bare(inner::Bare),
 }
 
 /// Runs the program and says how it went.
 pub fn main() -> ExitCode {
-    let cli = match Cli::command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
-        Ok(cli) => cli,
-        Err(e) => e.exit(),
+    let done = if std::env::args_os().nth(1).is_some_and(|word| inner::is_ours(&word)) {
+        inner::run(inner::Cli::parse())
+    } else {
+        run(Cli::parse())
     };
-    let flags = Flags { root: cli.root, config: cli.config, api_url: cli.api_url };
-    match run(cli.command, flags) {
+    match done {
         Ok(code) => code,
         Err(failure) => {
             print::failure(&failure);
@@ -96,10 +106,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
-    // The last two read no configuration: a broken one must not be in their way.
-    let context = || Context::new(flags, Env::of_process());
-    match command {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let context = || cli.everywhere.context();
+    match cli.command {
         Command::Init(args) => init::run(&context()?, &args),
         Command::Assign(args) => assign::run(&context()?, &args),
         Command::Dispatch(args) => dispatch::run(&context()?, &args),
@@ -112,9 +121,8 @@ fn run(command: Command, flags: Flags) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
-        Command::Inner(inner) => inner::run(&context()?, inner),
+        // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),
-        Command::Bare(bare) => inner::bare(bare),
     }
 }
 
@@ -125,4 +133,32 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         .build()
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?
         .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_the_readme_names_every_command() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        let readme = include_str!("../../README.md");
+        for command in cli.get_subcommands().filter(|c| c.get_name() != "help") {
+            let row = readme.lines().find(|l| l.starts_with(&format!("| `{}", command.get_name())));
+            let row = row.unwrap_or_else(|| panic!("{} is not in the README", command.get_name()));
+            let own = command.get_arguments().filter(|a| !a.is_global_set());
+            for flag in own.filter_map(clap::Arg::get_long).filter(|l| *l != "help") {
+                let arg = command.get_arguments().find(|a| a.get_long() == Some(flag));
+                let short = arg.and_then(clap::Arg::get_short).map(|s| format!("-{s}"));
+                let named = row.contains(&format!("--{flag}"))
+                    || short.is_some_and(|short| row.contains(&short));
+                assert!(named, "--{flag} of {} is not in the README", command.get_name());
+            }
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
 }

@@ -188,6 +188,32 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_of_the_readme_is_accepted_and_names_every_key() {
+        let readme = include_str!("../../README.md");
+        let blocks: Vec<&str> =
+            readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(blocks.len(), 2);
+        for block in &blocks {
+            parse(block, Path::new("README.md")).unwrap();
+        }
+        let whole: toml::Table = blocks[1].parse().unwrap();
+        for section in ["", "github", "assign", "limits", "credentials", "sandbox", "git"] {
+            let asked = if section.is_empty() {
+                "nope = 1".into()
+            } else {
+                format!("[{section}]\nnope = 1")
+            };
+            let table =
+                if section.is_empty() { &whole } else { whole[section].as_table().unwrap() };
+            // serde names all that it knows.
+            let known = fails(&asked).to_string();
+            for key in known.split('`').skip(3).step_by(2) {
+                assert!(table.contains_key(key), "the README does not show {section}.{key}");
+            }
+        }
+    }
+
+    #[test]
     fn lengths_of_time_are_as_people_write_them() {
         let file = parse("[limits]\nwall_clock = '1h 30m'\ngrace = '5s'", Path::new("c")).unwrap();
         assert_eq!(file.limits.wall_clock, Some(Span(Duration::from_mins(90))));

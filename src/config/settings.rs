@@ -115,6 +115,12 @@ impl Settings {
             place: format!("root {}", root.display()),
             message: e.to_string(),
         })?;
+        if root.to_string_lossy().contains(char::is_control) {
+            return Err(Error::Value {
+                place: format!("root {:?}", root.to_string_lossy()),
+                message: "it must not hold control characters".into(),
+            });
+        }
         let setting = |flag: Option<&String>, var: &str, file: Option<String>, default: &str| {
             flag.cloned()
                 .or_else(|| env.get(var).map(str::to_owned))

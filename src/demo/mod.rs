@@ -10,9 +10,13 @@ mod shop;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::domain::{Phase, WorkerId};
 use crate::fakehub::{FakeHub, Options};
@@ -27,6 +31,7 @@ struct Stage {
     program: PathBuf,
     git: PathBuf,
     root: Root,
+    interrupts: Interrupts,
 }
 
 fn failed(what: &str, e: impl std::fmt::Display) -> Failure {
@@ -43,6 +48,7 @@ pub fn run(
     search_path: Option<&str>,
     say: &mut dyn FnMut(&str),
 ) -> Result<ExitCode, Failure> {
+    let interrupts = Interrupts::take().map_err(|e| failed("cannot wait for signals", e))?;
     let place = tempfile::Builder::new()
         .prefix("claude-workers-demo-")
         .tempdir()
@@ -61,6 +67,7 @@ pub fn run(
         git,
         root: Root::new(dir.join("workers")),
         dir,
+        interrupts,
     };
     shop::open(&stage.hub).map_err(|e| failed("the repository cannot be made", e))?;
     stage.configure(jail)?;
@@ -95,9 +102,8 @@ pub fn run(
         say(&format!("  claude-workers --config {} status", stage.config_file().display()));
         result?;
         say("The embedded GitHub answers until you press Ctrl-C.");
-        loop {
-            std::thread::park();
-        }
+        stage.interrupts.within(PollTimeout::NONE);
+        return Ok(ExitCode::SUCCESS);
     }
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -122,6 +128,26 @@ fn a_jail_can_be_had(bwrap: &Path) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// TERM and INT, seen between two looks instead of ending the demo in the middle: it cleans up first.
+struct Interrupts(SignalFd);
+
+impl Interrupts {
+    /// To be called before any thread is started, so that none is left to be ended by the signals.
+    fn take() -> nix::Result<Self> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGINT);
+        signals.add(Signal::SIGTERM);
+        signals.thread_block()?;
+        SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map(Self)
+    }
+
+    /// Waits, at most so many milliseconds; says whether one came.
+    fn within(&self, wait: PollTimeout) -> bool {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, wait).is_ok_and(|ready| ready > 0)
+    }
 }
 
 /// A demo that takes longer than this many looks (of 50 ms) has gone wrong.
@@ -157,16 +183,19 @@ impl Stage {
         Ok(make_private_dir(&self.dir.join("home"))?)
     }
 
-    /// Runs this program as cron would: an empty environment but for HOME.
+    /// This program as cron would run it: an empty environment but for HOME.
+    fn command(&self) -> Command {
+        let mut child = command(&self.program);
+        child.env("HOME", self.dir.join("home")).arg("--config").arg(self.config_file());
+        child
+    }
+
+    /// Runs this program to its end and shows what it says.
     fn cron(&self, words: &[&str], say: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let shown = words.join(" ");
         say(&format!("$ claude-workers {shown}"));
-        let mut child: Command = command(&self.program);
-        child
-            .env("HOME", self.dir.join("home"))
-            .arg("--config")
-            .arg(self.config_file())
-            .args(words);
+        let mut child = self.command();
+        child.args(words);
         let out = child.stdin(Stdio::null()).output().map_err(|e| failed(&shown, e))?;
         for line in String::from_utf8_lossy(&out.stdout).lines() {
             say(line);
@@ -187,37 +216,45 @@ impl Stage {
         Ok(self.hub.pulls(shop::REPO).map_err(|e| failed("the pull requests", e))?.len())
     }
 
-    /// A tick whenever a worker is free and an issue may be left, until every issue has its pull
-    /// request and every worker is idle.
+    /// A tick whenever a worker is free and an issue is left, until every issue has its pull request
+    /// and every worker is idle.
     fn work(&self, say: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         let wanted = self.issues()?.len();
         let mut seen: BTreeMap<WorkerId, (String, Phase)> = BTreeMap::new();
-        let mut idle_before = 0;
         for _ in 0..MAX_LOOKS {
+            let finished = store::completed(&self.root, None)?.0;
             let workers = store::list(&self.root)?;
             let idle = workers.iter().filter(|w| matches!(w.state, State::Idle)).count();
             for worker in &workers {
                 Self::tell(worker, &mut seen, say);
             }
-            let done = self.pulls()?;
-            if done == wanted && idle == workers.len() {
-                return Ok(());
-            }
-            let finished = store::completed(&self.root, None)?.0;
             if let Some(bad) = finished.iter().find(|run| run.pr.is_none()) {
                 let why = bad.ended.as_ref().map(|e| e.why.clone()).unwrap_or_default();
-                return Err(failed(
-                    &format!("{} ended without a pull request", bad.subject()),
-                    why,
-                ));
+                let what = format!("{} ended without a pull request", bad.subject());
+                return Err(failed(&what, why));
             }
-            if idle > idle_before && done < wanted {
+            if finished.len() == wanted && idle == workers.len() {
+                return Ok(());
+            }
+            let under_way = workers.len() - idle;
+            if idle > 0 && finished.len() + under_way < wanted {
                 self.cron(&["assign"], say)?;
             }
-            idle_before = idle;
-            std::thread::sleep(Duration::from_millis(50));
+            if self.interrupts.within(PollTimeout::from(50_u8)) {
+                self.stop_all(&workers);
+                return Err(Failure::new(Exit::Failed, "demo: interrupted"));
+            }
         }
         Err(failed("it takes too long", format!("{} of {wanted} pull requests", self.pulls()?)))
+    }
+
+    /// Nothing of the demo goes on without it.
+    fn stop_all(&self, workers: &[store::Worker]) {
+        for worker in workers {
+            let mut stop = self.command();
+            stop.args(["stop", worker.id.as_str()]).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = stop.stdin(Stdio::null()).status();
+        }
     }
 
     /// Says what changed about a worker.
@@ -226,20 +263,23 @@ impl Stage {
         seen: &mut BTreeMap<WorkerId, (String, Phase)>,
         say: &mut dyn FnMut(&str),
     ) {
-        match &worker.state {
-            State::Busy(run) => {
-                let now = (run.subject(), run.phase);
-                if seen.get(&worker.id) != Some(&now) {
-                    say(&format!("  {}  {}  {}", worker.id, now.0, now.1));
-                    seen.insert(worker.id.clone(), now);
-                }
-            }
-            State::Idle => {
-                if let Some((subject, _)) = seen.remove(&worker.id) {
-                    say(&format!("  {}  {subject}  done", worker.id));
-                }
-            }
-            State::Crashed(_) | State::Broken(_) | State::Starting => {}
+        let now = match &worker.state {
+            State::Busy(run) => Some((run.subject(), run.phase)),
+            State::Idle => None,
+            State::Crashed(_) | State::Broken(_) | State::Starting => return,
+        };
+        let before = seen.get(&worker.id).cloned();
+        if before == now {
+            return;
+        }
+        // A look can miss the moment between two runs.
+        if let Some((subject, _)) = before.filter(|(s, _)| now.as_ref().is_none_or(|n| n.0 != *s)) {
+            say(&format!("  {}  {subject}  done", worker.id));
+            seen.remove(&worker.id);
+        }
+        if let Some((subject, phase)) = now {
+            say(&format!("  {}  {subject}  {phase}", worker.id));
+            seen.insert(worker.id.clone(), (subject, phase));
         }
     }
 

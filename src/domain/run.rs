@@ -352,8 +352,8 @@ impl Run {
     /// Whole minutes from claim to end, rounded up, once it is over.
     #[must_use]
     pub fn minutes(&self) -> Option<i64> {
-        let secs = self.ended_at?.as_second() - self.started_at.as_second();
-        Some((secs.max(0) + 59) / 60)
+        let took = self.ended_at?.duration_since(self.started_at).as_millis().max(0);
+        i64::try_from((took + 59_999) / 60_000).ok()
     }
 }
 

@@ -77,6 +77,9 @@ pub const MAX_PATCH: u64 = 64 << 20;
 /// The largest answer: a pack and its header.
 pub const MAX_ANSWER: u64 = super::publish::MAX_PACK + (1 << 20);
 
+/// More refs than anybody packs.
+const MAX_REFS: u64 = 64 << 20;
+
 /// The largest text in the outbox.
 const MAX_TEXT: u64 = 64 << 10;
 
@@ -96,6 +99,9 @@ impl Clone<'_> {
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_OPTIONAL_LOCKS", "0"),
+            // For the reflog. Without them git asks the resolver what this machine is called.
+            ("GIT_COMMITTER_NAME", "claude-workers"),
+            ("GIT_COMMITTER_EMAIL", "claude-workers@localhost"),
         ] {
             git.env(name, value);
         }
@@ -127,10 +133,36 @@ impl Clone<'_> {
         Some(String::from_utf8_lossy(&out).trim().to_owned())
     }
 
-    fn is_dirty(&self) -> Result<bool, Error> {
-        let args = ["status", "--porcelain", "--untracked-files=normal", "--ignore-submodules"];
-        self.run("look at the clone", &args, b"", MAX_PATCH).map(|out| !out.is_empty())
+    fn look(&self) -> Result<Seen, Error> {
+        let args = [
+            "status",
+            "--porcelain=v2",
+            "--branch",
+            "--untracked-files=normal",
+            "--ignore-submodules",
+        ];
+        let out = self.run("look at the clone", &args, b"", MAX_PATCH)?;
+        let mut seen = Seen::default();
+        for line in out.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            match line.strip_prefix(b"# ") {
+                None => seen.dirty = true,
+                Some(header) => {
+                    let head = header.strip_prefix(b"branch.oid ");
+                    seen.head = head.map_or(seen.head, |h| String::from_utf8_lossy(h).into_owned());
+                }
+            }
+        }
+        Ok(seen)
     }
+}
+
+/// What `git status` tells of a clone.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The commit that is checked out.
+    head: String,
+    /// Whether anything is changed or new.
+    dirty: bool,
 }
 
 /// Makes or resets the clone. Returns the answer and the patch of leftovers (empty: there were
@@ -191,24 +223,44 @@ fn reset(request: &Prepare) -> Result<Vec<u8>, Error> {
         return Ok(Vec::new());
     }
     let mut patch = Vec::new();
-    if clone.is_dirty()? {
+    let seen = clone.look()?;
+    if seen.dirty {
         let what = "keep the leftovers of an earlier run";
         clone.ok(what, &["add", "--all"])?;
         patch = clone.run(what, &["diff", "--cached", "--binary", "HEAD"], b"", MAX_PATCH)?;
         clone.ok(what, &["reset", "--quiet", "--hard"])?;
         clone.ok(what, &["clean", "--quiet", "-ffd"])?;
     }
-    let tracking = format!("refs/remotes/origin/{}", request.base);
-    if clone.line(&["rev-parse", "--verify", "--quiet", &tracking]).as_deref()
-        != Some(&request.base_sha)
-    {
+    if !knows_base(request) {
         let mirror = request.mirror.display().to_string();
         let refspec = "+refs/heads/*:refs/remotes/origin/*";
         let args = ["fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", &mirror, refspec];
         clone.ok("fetch from the mirror", &args)?;
     }
-    check_out(&clone, request)?;
+    // Where only a name is new, `switch` leaves the files and the index alone. It refuses a branch
+    // that is there already.
+    let only_a_name = !seen.dirty && seen.head == request.base_sha;
+    let named = ["switch", "--quiet", "--no-track", "--create", request.branch.as_str()];
+    if !only_a_name || clone.ok("name the branch", &named).is_err() {
+        check_out(&clone, request)?;
+    }
     Ok(patch)
+}
+
+/// Whether the clone's own name for the base is up to date. Read off git's files, because starting
+/// git takes longer; where they do not tell, fetching costs time and nothing else.
+fn knows_base(request: &Prepare) -> bool {
+    let name = format!("refs/remotes/origin/{}", request.base);
+    let read = |file: &str| {
+        let bytes = read_bounded(&request.dir.join(".git").join(file), MAX_REFS).ok().flatten()?;
+        String::from_utf8(bytes).ok()
+    };
+    match read(&name) {
+        Some(loose) => loose.trim_end() == request.base_sha,
+        None => read("packed-refs").is_some_and(|packed| {
+            packed.lines().any(|line| line == format!("{} {name}", request.base_sha))
+        }),
+    }
 }
 
 fn check_out(clone: &Clone<'_>, request: &Prepare) -> Result<(), Error> {
@@ -260,7 +312,8 @@ fn empty_outbox(outbox: &Path) -> Result<(), Error> {
 /// When git cannot read the clone.
 pub fn collect(request: &Collect) -> Result<(Work, Vec<u8>), Error> {
     let clone = Clone { git: &request.git, dir: &request.dir };
-    let mut work = Work { uncommitted: clone.is_dirty().unwrap_or(false), ..Work::default() };
+    let mut work =
+        Work { uncommitted: clone.look().is_ok_and(|seen| seen.dirty), ..Work::default() };
     read_outbox(&request.outbox, &mut work);
     let over_base = |tip: &str| -> u64 {
         let range = format!("{}..{tip}", request.base_sha);

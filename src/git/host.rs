@@ -43,10 +43,14 @@ impl HostEnv {
 /// configuration, a URL or an argument.
 const TOKEN_VAR: &str = "CLAUDE_WORKERS_GIT_TOKEN";
 
-/// The token, in a process that git started to ask for it.
+/// What a credential helper answers git, in a process that git started to ask for the token: to
+/// `get` the token, to anything else nothing.
 #[must_use]
-pub fn token_for_helper() -> Option<String> {
-    env::Env::of_process().get(TOKEN_VAR).map(str::to_owned)
+pub fn credential(action: &str) -> String {
+    match (action, env::Env::of_process().get(TOKEN_VAR)) {
+        ("get", Some(token)) => format!("username=x-access-token\npassword={token}\n"),
+        _ => String::new(),
+    }
 }
 
 /// Git on the host.

@@ -12,7 +12,7 @@ mod host;
 mod mirror;
 mod publish;
 
-pub use host::{Host, HostEnv, token_for_helper};
+pub use host::{Host, HostEnv, credential};
 pub use mirror::Mirror;
 pub use publish::Imported;
 

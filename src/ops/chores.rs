@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::stop::labels_of;
 use super::{Context, Exit, Failure};
-use crate::domain::{IssueNumber, RepoSlug, Run};
+use crate::domain::{BLOCKED_LABEL, IssueNumber, RepoSlug, Run};
 use crate::github::{ErrorKind, GitHub};
 use crate::store::{make_private_dir, read_bounded, write_private};
 
@@ -31,8 +30,12 @@ fn dir(ctx: &Context) -> PathBuf {
 pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
     let Some(issue) = run.issue else { return Ok(()) };
     make_private_dir(&dir(ctx))?;
-    let chore =
-        Chore { version: 1, repo: run.repo.clone(), issue, labels: labels_of(run).to_vec() };
+    let chore = Chore {
+        version: 1,
+        repo: run.repo.clone(),
+        issue,
+        labels: vec![run.worker.label(), BLOCKED_LABEL.to_owned()],
+    };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
     Ok(write_private(&dir(ctx).join(format!("{}.json", run.run)), &json)?)

@@ -123,7 +123,8 @@ impl Context {
     /// When our own path cannot be found out.
     pub fn own_command(&self, words: &[&str]) -> Result<std::process::Command, Failure> {
         let mut own = command(own_program()?);
-        own.envs(self.env.all());
+        // The words first: by them the program knows that it is called by itself.
+        own.envs(self.env.all()).args(words);
         for (flag, value) in [("--root", &self.flags.root), ("--config", &self.flags.config)] {
             if let Some(value) = value {
                 own.arg(flag).arg(std::path::absolute(value).unwrap_or_else(|_| value.clone()));
@@ -132,7 +133,7 @@ impl Context {
         if let Some(url) = &self.flags.api_url {
             own.arg("--api-url").arg(url);
         }
-        own.args(words).current_dir("/");
+        own.current_dir("/");
         Ok(own)
     }
 

@@ -60,6 +60,7 @@ pub async fn dispatch(
     let model = model.or_else(|| how.default_model());
     ctx.jail_program()?;
     ctx.tool("git")?;
+    enough_room(ctx)?;
     let lock = take_worker(ctx, request.worker.as_ref())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
@@ -96,6 +97,21 @@ pub async fn dispatch(
         }
         Err(failure) => Err(take_back(ctx, github, &lock, &run, failure).await),
     }
+}
+
+/// With less than this no run gets far.
+const MIN_FREE: u64 = 64 << 20;
+
+/// Refuses to start on a full disk: a run that cannot write its record would be lost.
+fn enough_room(ctx: &Context) -> Result<(), Failure> {
+    let Ok(stat) = nix::sys::statvfs::statvfs(ctx.root.path()) else { return Ok(()) };
+    let free = stat.blocks_available() * stat.fragment_size();
+    if free >= MIN_FREE {
+        return Ok(());
+    }
+    let root = ctx.root.path().display();
+    let what = format!("the disk of {root} is full: {} MiB are free", free >> 20);
+    Err(Failure::new(Exit::Failed, what).hint("make room, or put the root elsewhere with `root`"))
 }
 
 fn record(

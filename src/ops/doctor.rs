@@ -45,7 +45,7 @@ fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>)
 pub async fn doctor(ctx: &Context) -> Vec<Check> {
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
     checks.extend(workers(ctx));
-    checks.push(disk(ctx));
+    checks.extend([disk(ctx), memory()]);
     checks.extend(token(ctx).await);
     checks.push(cron(ctx));
     checks
@@ -213,35 +213,45 @@ fn workers(ctx: &Context) -> Vec<Check> {
 const LOW_DISK: u64 = 2 << 30;
 
 fn disk(ctx: &Context) -> Check {
-    let Ok(disks) = sysinfo::Disks::new_with_refreshed_list() else {
-        return check("disk", Grade::Warning, "the free space cannot be found out", None);
-    };
     let root = ctx.root.path();
-    let at = root.ancestors().find(|p| p.exists()).and_then(|p| p.canonicalize().ok());
-    let disk = at.and_then(|path| {
-        disks
-            .iter()
-            .filter(|d| path.starts_with(d.mount_point()))
-            .max_by_key(|d| d.mount_point().as_os_str().len())
-    });
-    match disk {
-        None => check("disk", Grade::Warning, "the free space cannot be found out", None),
-        Some(disk) => {
-            #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-            let gib = disk.available_space() as f64 / f64::from(1 << 30);
-            let found = format!("{gib:.1} GiB free at {}", disk.mount_point().display());
-            if disk.available_space() < LOW_DISK {
-                check(
-                    "disk",
-                    Grade::Warning,
-                    found,
-                    Some("make room, or put the root elsewhere with `root`"),
-                )
+    let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
+    match nix::sys::statvfs::statvfs(there) {
+        Err(e) => check("disk", Grade::Warning, format!("{}: {e}", there.display()), None),
+        Ok(stat) => {
+            let free = stat.blocks_available() * stat.fragment_size();
+            let found = format!("{} free at {}", gib(free), there.display());
+            if free < LOW_DISK {
+                let mend = "make room, or put the root elsewhere with `root`";
+                check("disk", Grade::Warning, found, Some(mend))
             } else {
                 check("disk", Grade::Ok, found, None)
             }
         }
     }
+}
+
+/// What one agent takes at least.
+const LOW_MEMORY: u64 = 1 << 30;
+
+fn memory() -> Check {
+    let Ok(mut system) = sysinfo::System::new() else {
+        return check("memory", Grade::Warning, "what is free cannot be found out", None);
+    };
+    system.refresh_memory();
+    let free = system.available_memory();
+    let found = format!("{} available", gib(free));
+    if free < LOW_MEMORY {
+        let mend = "an agent and the tests that it runs need more: fewer workers at once, or swap";
+        check("memory", Grade::Warning, found, Some(mend))
+    } else {
+        check("memory", Grade::Ok, found, None)
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let gib = bytes as f64 / f64::from(1 << 30);
+    format!("{gib:.1} GiB")
 }
 
 async fn token(ctx: &Context) -> Vec<Check> {

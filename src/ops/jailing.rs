@@ -11,7 +11,7 @@ use crate::config::env;
 use crate::domain::{RepoSlug, Run, WorkerId};
 use crate::home::OUTBOX;
 use crate::process::command;
-use crate::sandbox::inside::Canary;
+use crate::sandbox::inside::{Canary, Orders};
 use crate::sandbox::{Bind, Jail, needed_to_run};
 use crate::store;
 
@@ -21,7 +21,8 @@ const OWN_INSIDE: &str = "/run/claude-workers/claude-workers";
 /// Where the prompt is inside.
 pub(super) const PROMPT_INSIDE: &str = "/run/claude-workers/prompt.txt";
 
-/// A jail for `worker` with its home and the mirror of one repository, without network.
+/// A jail for `worker` with its home and the mirror of one repository, without network and bare: for
+/// our own program and git.
 pub(super) fn bare_jail(
     ctx: &Context,
     bwrap: PathBuf,
@@ -37,11 +38,12 @@ pub(super) fn bare_jail(
     let own = Bind { from: own_program()?, to: OWN_INSIDE.into(), writable: false };
     let mut binds = vec![Bind::write(&home), own];
     binds.extend(mirror.map(Bind::read));
-    Ok(Jail { bwrap, binds, network: false, cwd: home, as_root: nix::unistd::geteuid().is_root() })
+    let as_root = nix::unistd::geteuid().is_root();
+    Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root })
 }
 
-/// The agent's jail: the bare one with network, the prompt, what the agent's program needs, and
-/// what the configuration adds.
+/// The agent's jail: the bare one furnished, with network, the prompt, what the agent's program
+/// needs, and what the configuration adds.
 pub(super) fn agent_jail(
     ctx: &Context,
     bwrap: PathBuf,
@@ -50,8 +52,7 @@ pub(super) fn agent_jail(
 ) -> Result<Jail, Failure> {
     let mirror = ctx.mirror_path(&run.repo);
     let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&mirror))?;
-    jail.network = true;
-    jail.cwd = ctx.root.clone_of(&run.worker, &run.repo);
+    (jail.network, jail.furnished) = (true, true);
     let record = ctx.root.record(&run.worker);
     jail.binds.push(Bind { from: record.prompt(), to: PROMPT_INSIDE.into(), writable: false });
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
@@ -205,11 +206,16 @@ pub(super) fn ask_inside(
 /// Why it cannot be had, in words.
 pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
-    let jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
-    let canary = serde_json::to_string(&canary(ctx, worker, None, &jail.binds))
-        .map_err(|e| e.to_string())?;
-    let mut child = jailed(&jail, &own_words(&["jail", "enter", &canary, "--", "/usr/bin/true"]));
-    let out = crate::process::run_bounded(&mut child, b"", 1 << 16).map_err(|e| e.to_string())?;
+    let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
+    jail.furnished = true;
+    let orders = Orders {
+        canary: canary(ctx, worker, None, &jail.binds),
+        cwd: jail.cwd.clone(),
+        stdin: "/dev/null".into(),
+    };
+    let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
+    let mut child = jailed(&jail, &own_words(&["jail", "enter", &orders, "--", "/usr/bin/true"]));
+    let out = crate::process::run_bounded(&mut child, b"+", 1 << 16).map_err(|e| e.to_string())?;
     let verdict = serde_json::from_slice::<crate::sandbox::inside::Verdict>(
         out.stdout.split(|b| *b == b'\n').next().unwrap_or_default(),
     );

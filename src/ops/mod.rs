@@ -6,12 +6,13 @@
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
-//! | [`step`] | the parts of a run that talk to GitHub, each a short-lived process |
+//! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
 
+mod anteroom;
 pub mod assign;
 mod chores;
 mod claim;
@@ -23,6 +24,7 @@ pub mod init;
 mod jailing;
 mod prepare;
 mod prompt;
+pub mod publish;
 pub mod queries;
 pub mod step;
 pub mod stop;

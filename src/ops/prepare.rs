@@ -1,26 +1,31 @@
 //! The phase before the agent: mirror, branch, issue text, clone, prompt.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::Context;
+use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
-use crate::domain::{BranchName, Run, text};
+use crate::domain::{BranchName, JailMode, Run, text};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
 use crate::plan::first_free_branch;
 use crate::store::{self, make_private_dir, write_private};
 
-/// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record.
+/// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record. What
+/// comes back is the agent's jail, if it gets one.
 ///
 /// # Errors
 /// Why the run cannot start, in words.
-pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
+pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -39,15 +44,29 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<(), String> {
         Some(_) => Some(brief(ctx, run)?),
         None => None,
     };
-    let prepared = make_clone(ctx, run, url, again)?;
     let paths = ctx.root.record(&run.worker);
+    write_prompt(&paths.prompt(), "")?;
+    let room = match run.sandbox {
+        JailMode::Bwrap => Some(Anteroom::open(ctx, run)?),
+        JailMode::None => None,
+    };
+    let prepared = make_clone(ctx, run, url, again)?;
     // A dispatch that died before its claim may have left a request that is not this run's.
     let request = match run.prompt {
         Some(_) => Some(request(&paths.request())?),
         None => None,
     };
     let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
-    write_private(&paths.prompt(), prompt.as_bytes()).map_err(|e| e.to_string())
+    write_prompt(&paths.prompt(), &prompt)?;
+    Ok(room)
+}
+
+/// Writes the prompt in place: a jail that is there already sees the file that was there when it was
+/// made. After a crash the prompt is written again, so it need not be durable.
+fn write_prompt(path: &Path, prompt: &str) -> Result<(), String> {
+    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(prompt.as_bytes()))
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -58,11 +77,22 @@ fn carry_on_conversation(ctx: &Context, run: &mut Run) {
         let projects = std::fs::read_dir(ctx.root.home(&run.worker).join(dir)).ok()?;
         Some(projects.flatten().any(|project| project.path().join(&file).is_file()))
     });
-    run.resume = kept == Some(true);
+    run.resume = kept == Some(true) && has_spoken(ctx, run);
     if !run.resume {
         run.session_id = Some(fresh_uuid());
     }
 }
+
+/// Whether the agent came as far as an answer of its model: a conversation that has none yet cannot
+/// be carried on.
+fn has_spoken(ctx: &Context, run: &Run) -> bool {
+    let log = ctx.root.record(&run.worker).log();
+    let start = store::read_start(&log, 1 << 20).unwrap_or_default();
+    start.windows(ANSWER.len()).any(|bytes| bytes == ANSWER)
+}
+
+/// How an answer shows in a raw log of Claude Code.
+const ANSWER: &[u8] = br#""type":"assistant""#;
 
 /// A person's own words.
 fn request(path: &Path) -> Result<String, String> {

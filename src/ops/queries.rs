@@ -46,7 +46,7 @@ pub struct WorkerStatus {
 pub struct TaskStatus {
     /// The record.
     #[serde(flatten)]
-    pub run: Run,
+    pub run: Box<Run>,
     /// Seconds since the claim.
     pub elapsed_secs: i64,
     /// Seconds since the agent last wrote something.
@@ -81,7 +81,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
         .map(|at| u64::try_from(now.as_second() - at.as_second()).unwrap_or(0));
     let task = |run: Box<Run>| {
         let elapsed_secs = (now.as_second() - run.started_at.as_second()).max(0);
-        Some(TaskStatus { run: *run, elapsed_secs, quiet_secs })
+        Some(TaskStatus { run, elapsed_secs, quiet_secs })
     };
     let id = worker.id;
     match worker.state {

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::dispatch::start_supervisor;
 use super::{Context, Exit, Failure, chores};
-use crate::domain::{AgentReport, BLOCKED_LABEL, Ended, Outcome, Phase, Run, WorkerId};
+use crate::domain::{AgentReport, Ended, Outcome, Phase, Run, WorkerId};
 use crate::github::GitHub;
 use crate::process;
 use crate::store::{self, State, WorkerLock, is_locked};
@@ -212,9 +212,4 @@ pub async fn reset(
     store::mark_cleared(&ctx.root, &run)?;
     let left = chores::do_them(ctx, github).await?;
     Ok(Reset { run: Some(run), left })
-}
-
-/// The labels that a run may have left on its issue.
-pub(super) fn labels_of(run: &Run) -> [String; 2] {
-    [run.worker.label(), BLOCKED_LABEL.to_owned()]
 }

@@ -8,21 +8,21 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
-use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
 use super::prepare::prepare;
-use super::step::{self, PublishAnswer};
+use super::publish::PublishAnswer;
+use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
-use crate::executor::{Launch, Reader};
-use crate::process::{self, End, Watched, command};
+use crate::executor::Reader;
+use crate::process::{self, End, Watched};
 use crate::sandbox::inside::Verdict;
 use crate::store::{self, WorkerLock};
 
@@ -44,7 +44,7 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
     take_up(&mut run);
-    Supervisor { ctx, lock, run }.run()
+    Supervisor { ctx, lock, run, room: None }.run()
 }
 
 /// Decides where a record that is found is carried on.
@@ -92,6 +92,8 @@ struct Supervisor<'a> {
     ctx: &'a Context,
     lock: WorkerLock,
     run: Run,
+    /// Where the agent will work, between the phases `preparing` and `running`.
+    room: Option<Anteroom>,
 }
 
 impl Supervisor<'_> {
@@ -104,7 +106,10 @@ impl Supervisor<'_> {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
                 Phase::Preparing => match prepare(self.ctx, &mut self.run) {
-                    Ok(()) => self.enter(Phase::Running)?,
+                    Ok(room) => {
+                        self.room = room;
+                        self.enter(Phase::Running)?;
+                    }
                     Err(why) => {
                         self.run.agent =
                             Some(AgentReport { not_started: Some(why), ..AgentReport::default() });
@@ -191,66 +196,35 @@ impl Supervisor<'_> {
     }
 
     /// Runs the agent to its end.
-    fn agent(&self) -> AgentReport {
-        match self.try_agent() {
+    fn agent(&mut self) -> AgentReport {
+        let room = self.room.take();
+        match self.try_agent(room) {
             Ok(report) => report,
             Err(why) => AgentReport { not_started: Some(why), ..AgentReport::default() },
         }
     }
 
-    fn try_agent(&self) -> Result<AgentReport, String> {
+    fn try_agent(&self, room: Option<Anteroom>) -> Result<AgentReport, String> {
         let (ctx, run) = (self.ctx, &self.run);
-        let words = |e: Failure| e.to_string();
-        let (executor, program) = ctx.executor(&run.executor).map_err(words)?;
+        let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let invocation = executor.invocation(&Launch {
-            program: program.clone(),
-            model: run.model.clone(),
-            session_id: run.session_id.clone().unwrap_or_default(),
-            resume: run.resume,
-            prompt_file: if jailed_run { PROMPT_INSIDE.into() } else { paths.prompt() },
-            repo: run.repo.clone(),
-            issue: run.issue,
-            branch: run.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
-            sandbox: run.sandbox,
-        });
-        let mut child = if jailed_run {
-            let bwrap = ctx.tool(super::context::BWRAP).map_err(words)?;
-            let jail = agent_jail(ctx, bwrap, run, &program).map_err(words)?;
-            let canary = canary(ctx, &run.worker, Some(&ctx.mirror_path(&run.repo)), &jail.binds);
-            let canary = serde_json::to_string(&canary).map_err(|e| e.to_string())?;
-            let mut argv = own_words(&["jail", "enter", &canary, "--"]);
-            argv.extend(invocation.argv.iter().map(Into::into));
-            jailed(&jail, &argv)
-        } else {
-            let mut plain = command(&invocation.argv[0]);
-            plain.args(&invocation.argv[1..]);
-            plain.current_dir(ctx.root.clone_of(&run.worker, &run.repo));
-            plain
-        };
-        child.envs(agent_env(ctx, run, &executor.wants(), &program)).envs(invocation.env);
-        let stdin = if invocation.prompt_on_stdin {
-            Stdio::from(open(&paths.prompt())?)
-        } else {
-            Stdio::null()
-        };
         let log = File::options()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(paths.log())
             .map_err(|e| format!("{}: {e}", paths.log().display()))?;
-        let child = child
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("cannot start {}: {e}", program.display()))?;
+        let child = match room.and_then(Anteroom::let_in) {
+            Some(child) => child,
+            None if jailed_run => return Err("the sandbox was not made".into()),
+            None => Start::of(ctx, run)?.plainly(ctx, run)?,
+        };
         let mut output = Output {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            room: MAX_LOG,
             said: Vec::new(),
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
@@ -262,6 +236,9 @@ impl Supervisor<'_> {
         Ok(output.report(&watched, run))
     }
 }
+
+/// An agent that writes more than this in one go has gone wrong; the disk must not fill.
+const MAX_LOG: u64 = 512 << 20;
 
 /// How far the way into the jail was seen to go.
 #[derive(Debug, PartialEq, Eq)]
@@ -276,6 +253,8 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// Bytes that the log may still grow by.
+    room: u64,
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
 }
@@ -294,13 +273,24 @@ impl Output {
                 return false;
             }
         }
-        // A full disk must not end the run; the log ends there.
-        let _ = self.log.write_all(line);
+        self.keep(line);
         if is_err {
             self.reader.error_line(line);
             return false;
         }
         whole && self.reader.line(line)
+    }
+
+    /// Writes to the log, up to its limit. A full disk must not end the run either; the log ends.
+    fn keep(&mut self, line: &[u8]) {
+        if self.room == 0 {
+            return;
+        }
+        self.room = self.room.saturating_sub(line.len() as u64);
+        let _ = self.log.write_all(line);
+        if self.room == 0 {
+            let _ = self.log.write_all(b"\nclaude-workers: the log is full and ends here\n");
+        }
     }
 
     fn report(self, watched: &Watched, run: &Run) -> AgentReport {
@@ -350,10 +340,6 @@ fn limit(end: End, run: &Run) -> Option<String> {
         End::Silence => Some(format!("it said nothing for {}", show(run.limits.silence_secs))),
         End::Itself | End::HungAfterResult | End::Stopped => None,
     }
-}
-
-fn open(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Says "ready" and lets go of the dispatcher's pipe and of the lock's first descriptor.

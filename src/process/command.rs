@@ -2,7 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A command with an empty environment: what a child may know is always said.
 #[must_use]
@@ -57,43 +61,101 @@ fn bounded(
     max_stdout: u64,
 ) -> std::io::Result<Captured> {
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let result = std::thread::scope(|scope| {
-        let writer = stdin.map(|mut pipe| scope.spawn(move || drop(pipe.write_all(input))));
-        let errors = stderr.map(|pipe| scope.spawn(move || read_tail(pipe)));
-        let mut out = Vec::new();
-        let read = stdout.map_or(Ok(0), |pipe| pipe.take(max_stdout + 1).read_to_end(&mut out));
-        let too_much = out.len() as u64 > max_stdout;
-        if too_much || read.is_err() {
-            // Its pipes close with it, and so end the threads.
-            let _ = child.kill();
-        }
-        let status = child.wait();
-        if let Some(writer) = writer {
-            let _ = writer.join();
-        }
-        let stderr = errors.and_then(|e| e.join().ok()).unwrap_or_default();
-        read?;
-        if too_much {
-            let why = format!("it wrote more than {max_stdout} bytes");
-            return Err(std::io::Error::other(why));
-        }
-        Ok(Captured { status: status?, stdout: out, stderr })
-    })?;
-    Ok(result)
+    let said = converse(&mut child, input, max_stdout);
+    if said.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait();
+    let (stdout, stderr) = said?;
+    Ok(Captured { status: status?, stdout, stderr: stderr.text() })
 }
 
-fn read_tail(mut pipe: impl Read) -> String {
-    const KEEP: usize = 8 << 10;
-    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = pipe.read(&mut buffer) {
-        kept.extend_from_slice(&buffer[..n]);
-        if kept.len() > 2 * KEEP {
-            kept.drain(..kept.len() - KEEP);
+/// Writes `input` and reads both outputs to their ends, all in one thread: more of them would stay
+/// in the memory of a supervisor for as long as it lives.
+fn converse(
+    child: &mut Child,
+    mut input: &[u8],
+    max_stdout: u64,
+) -> std::io::Result<(Vec<u8>, Tail)> {
+    let mut stdin = child.stdin.take();
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut out, mut tail) = (Vec::new(), Tail::default());
+    let mut buffer = [0; 16 << 10];
+    loop {
+        if input.is_empty() {
+            stdin = None;
+        }
+        let wanted = [
+            (stdin.as_ref().map(AsFd::as_fd), PollFlags::POLLOUT),
+            (stdout.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
+            (stderr.as_ref().map(AsFd::as_fd), PollFlags::POLLIN),
+        ];
+        if wanted.iter().all(|(fd, _)| fd.is_none()) {
+            return Ok((out, tail));
+        }
+        let [write, read_out, read_err] = ready(wanted)?;
+        if write && let Some(pipe) = &mut stdin {
+            // So much always fits into a pipe that is ready, so that it cannot block.
+            match pipe.write(&input[..input.len().min(4096)]) {
+                Ok(n) => input = &input[n..],
+                // It does not want to hear the rest.
+                Err(_) => stdin = None,
+            }
+        }
+        if read_out && let Some(pipe) = &mut stdout {
+            match pipe.read(&mut buffer)? {
+                0 => stdout = None,
+                n => out.extend_from_slice(&buffer[..n]),
+            }
+            if out.len() as u64 > max_stdout {
+                let why = format!("it wrote more than {max_stdout} bytes");
+                return Err(std::io::Error::other(why));
+            }
+        }
+        if read_err && let Some(pipe) = &mut stderr {
+            match pipe.read(&mut buffer)? {
+                0 => stderr = None,
+                n => tail.push(&buffer[..n]),
+            }
         }
     }
-    let from = kept.len().saturating_sub(KEEP);
-    String::from_utf8_lossy(&kept[from..]).trim().to_owned()
+}
+
+/// Waits until something can be done, and says which.
+fn ready<const N: usize>(
+    wanted: [(Option<BorrowedFd<'_>>, PollFlags); N],
+) -> std::io::Result<[bool; N]> {
+    let fds = wanted.iter().filter_map(|(fd, flags)| Some(PollFd::new((*fd)?, *flags)));
+    let mut fds: Vec<PollFd<'_>> = fds.collect();
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let mut answers = fds.iter().map(|fd| fd.any().unwrap_or(true));
+    Ok(wanted.map(|(fd, _)| fd.is_some() && answers.next().unwrap_or(false)))
+}
+
+/// The end of a text of any length.
+#[derive(Debug, Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    const KEEP: usize = 8 << 10;
+
+    fn push(&mut self, more: &[u8]) {
+        self.0.extend_from_slice(more);
+        if self.0.len() > 4 * Self::KEEP {
+            self.0.drain(..self.0.len() - Self::KEEP);
+        }
+    }
+
+    fn text(&self) -> String {
+        let from = self.0.len().saturating_sub(Self::KEEP);
+        String::from_utf8_lossy(&self.0[from..]).trim().to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +170,15 @@ mod tests {
         let big = vec![b'x'; 300_000];
         let cat = run_bounded(&mut command("/bin/cat"), &big, 1 << 20).unwrap();
         assert_eq!(cat.stdout.len(), big.len());
+    }
+
+    #[test]
+    fn a_child_that_does_not_listen_and_talks_at_length_is_heard_out() {
+        let mut deaf = command("/bin/sh");
+        deaf.args(["-c", "exec <&-; printf %300000s out; printf %300000s end >&2"]);
+        let captured = run_bounded(&mut deaf, &vec![b'x'; 300_000], 1 << 20).unwrap();
+        assert_eq!(captured.stdout.len(), 300_000);
+        assert_eq!(captured.stderr, "end");
     }
 
     #[test]

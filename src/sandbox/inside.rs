@@ -8,6 +8,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// What our own program is to do as the first process in an agent's jail. It waits for a byte on its
+/// standard input first; without one it ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// Must hold before the agent is let in.
+    pub canary: Canary,
+    /// Where the agent works.
+    pub cwd: PathBuf,
+    /// The agent's standard input.
+    pub stdin: PathBuf,
+}
+
 /// What the canary tries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {

@@ -39,23 +39,22 @@ pub struct Jail {
     pub binds: Vec<Bind>,
     /// Whether the host's network is there.
     pub network: bool,
+    /// Whether it is furnished for programs that are not ours: devices, the files of `/etc` that
+    /// programs look for. Every mount takes time, and git alone needs none of these.
+    pub furnished: bool,
     /// The working directory inside.
     pub cwd: PathBuf,
     /// Whether we are root: then the jail gets another user id and loses all capabilities.
     pub as_root: bool,
 }
 
-/// Files of `/etc` that programs need to look up names, users and certificates.
+/// Files of `/etc` that programs need to look up libraries, names, users and certificates.
 const ETC: &[&str] = &[
     "passwd",
     "group",
     "nsswitch.conf",
     "ssl",
     "pki",
-    "ca-certificates",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
     "alternatives",
     "localtime",
     "timezone",
@@ -101,12 +100,20 @@ impl Jail {
         ] {
             add(&[flag("--symlink"), flag(target), flag(link)]);
         }
+        // Everything that is not mounted is in memory and private.
         for dir in ["/tmp", "/run", "/var/tmp"] {
-            add(&[flag("--tmpfs"), flag(dir)]);
+            add(&[flag("--dir"), flag(dir)]);
         }
-        add(&[flag("--dev"), flag("/dev"), flag("--proc"), flag("/proc")]);
+        if self.furnished {
+            add(&[flag("--dev"), flag("/dev"), flag("--proc"), flag("/proc")]);
+        } else {
+            for device in ["/dev/null", "/dev/urandom"] {
+                add(&[flag("--dev-bind"), flag(device), flag(device)]);
+            }
+        }
+        let furniture = if self.furnished { ETC } else { &[] };
         let network = if self.network { ETC_NETWORK } else { &[] };
-        for name in ETC.iter().chain(network) {
+        for name in ["ld.so.cache"].iter().chain(furniture).chain(network) {
             let path = Path::new("/etc").join(name);
             add(&[flag("--ro-bind-try"), path.as_os_str(), path.as_os_str()]);
         }
@@ -130,6 +137,7 @@ mod tests {
             bwrap: "/usr/bin/bwrap".into(),
             binds: vec![Bind::write("/w/01"), Bind::read("/m.git")],
             network: false,
+            furnished: true,
             cwd: "/w/01".into(),
             as_root: true,
         };
@@ -155,20 +163,17 @@ mod tests {
         --symlink usr/sbin /sbin
         --symlink usr/lib /lib
         --symlink usr/lib64 /lib64
-        --tmpfs /tmp
-        --tmpfs /run
-        --tmpfs /var/tmp
+        --dir /tmp
+        --dir /run
+        --dir /var/tmp
         --dev /dev
         --proc /proc
+        --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
         --ro-bind-try /etc/passwd /etc/passwd
         --ro-bind-try /etc/group /etc/group
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
         --ro-bind-try /etc/ssl /etc/ssl
         --ro-bind-try /etc/pki /etc/pki
-        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
-        --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
-        --ro-bind-try /etc/ld.so.conf /etc/ld.so.conf
-        --ro-bind-try /etc/ld.so.conf.d /etc/ld.so.conf.d
         --ro-bind-try /etc/alternatives /etc/alternatives
         --ro-bind-try /etc/localtime /etc/localtime
         --ro-bind-try /etc/timezone /etc/timezone

@@ -40,6 +40,14 @@ pub fn make_private_dir(path: &Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("make", path))
 }
 
+/// The first bytes of a file, at most `max`. `None`: it is not there or cannot be read.
+#[must_use]
+pub fn read_start(path: &Path, max: u64) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path).ok()?.take(max).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
 /// Reads a regular file of at most `max` bytes; links are not followed. `None`: it is not there.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ mod record;
 mod tools;
 mod workers;
 
-pub use atomic::{make_private_dir, read_bounded, write_private};
+pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
 pub use history::{Skipped, completed, completed_of_issue, mark_cleared};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};

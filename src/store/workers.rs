@@ -1,6 +1,9 @@
 //! Which workers there are, and what each is doing. Only the disk is asked.
 
 use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 use std::time::SystemTime;
 
 use super::record::read_run;
@@ -46,8 +49,24 @@ pub fn list(root: &Root) -> Result<Vec<Worker>, Error> {
             home: homes.contains(id) || root.home(id).is_dir(),
         })
     };
-    Ok(records.union(&homes).map(look).collect())
+    let ids: Vec<&WorkerId> = records.union(&homes).collect();
+    if ids.len() < MANY {
+        return Ok(ids.into_iter().map(look).collect());
+    }
+    // All the time goes into waiting for the kernel and, the first time, for the disk.
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
+    Ok(std::thread::scope(|scope| {
+        let parts = ids.chunks(ids.len().div_ceil(threads));
+        let parts = parts
+            .map(|part| scope.spawn(move || part.iter().map(|id| look(id)).collect::<Vec<_>>()));
+        let parts: Vec<_> = parts.collect();
+        let joined = parts.into_iter().map(ScopedJoinHandle::join);
+        joined.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    }))
 }
+
+/// Fewer workers are not worth a second thread.
+const MANY: usize = 200;
 
 /// The ids of all workers: cheaper than [`list`] where nothing else is asked.
 ///
@@ -158,6 +177,22 @@ mod tests {
         std::fs::write(root.record(&id).task(), "garbage").unwrap();
         assert!(matches!(state(), State::Broken(_)));
         assert_eq!(std::fs::read(root.record(&id).task()).unwrap(), b"garbage");
+    }
+
+    #[test]
+    fn many_workers_come_by_id_as_few_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path().to_owned());
+        let mut wanted: Vec<WorkerId> =
+            (0..=MANY).map(|n| format!("w{n}").parse().unwrap()).collect();
+        for id in &wanted {
+            make_private_dir(&root.home(id)).unwrap();
+            make_private_dir(root.record(id).dir()).unwrap();
+        }
+        wanted.sort();
+        let workers = list(&root).unwrap();
+        assert!(workers.iter().all(|w| matches!(w.state, State::Idle)));
+        assert_eq!(workers.into_iter().map(|w| w.id).collect::<Vec<_>>(), wanted);
     }
 
     #[test]

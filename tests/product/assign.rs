@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use claude_workers::domain::Outcome;
 use claude_workers::fakehub::{Fault, IssueView, NewIssue, NewRepo, Role};
-use claude_workers::store::{AssignLock, Root};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::world::{APP, Config, TOKEN, World};
+use crate::world::{APP, Config, TOKEN, World, files};
 
 const THREE: &str = "repos = ['octo/app', 'octo/b', 'octo/c']";
 
@@ -127,7 +125,6 @@ fn pull_requests_on_the_list_are_no_issues() {
     // The pull request is open and now the only thing on the list.
     world.hub.set_open(APP, 1, false).unwrap();
     world.tick().says("1 idle, 0 open issues");
-    world.hub.clear_exchanges();
 }
 
 #[test]
@@ -231,7 +228,7 @@ fn a_dry_run_writes_nothing_anywhere_and_tells_the_real_plan() {
     // What GitHub answered may be remembered; nothing else.
     let remembered = world.root.github();
     let state = |world: &World| {
-        let mut files = world.files(&world.user_home());
+        let mut files = files(&world.user_home());
         files.retain(|(path, _)| !path.starts_with(&remembered));
         files
     };
@@ -253,90 +250,6 @@ fn a_dry_run_writes_nothing_anywhere_and_tells_the_real_plan() {
         .map(|words| format!("{} {}", words[0], words[3]))
         .collect();
     assert_eq!(real, plan);
-}
-
-#[test]
-fn a_second_assign_says_so_and_ends_at_once() {
-    let world = World::new();
-    world.issue("One");
-    let held = AssignLock::try_take(&Root::new(world.root.path().to_owned())).unwrap().unwrap();
-    world.cron(&["assign"]).ok().says("another assign is under way");
-    let said = world.cron(&["assign", "-q"]).ok();
-    assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
-    assert_eq!(world.asked_lines(), [""; 0]);
-    drop(held);
-    world.tick().says("works on octo/app#1");
-}
-
-#[test]
-fn twenty_assigns_at_once_start_each_issue_once() {
-    let world = World::with(&Config::default(), &["01", "02"]);
-    world.issue("One");
-    world.issue("Two");
-    std::thread::scope(|scope| {
-        let ticks: Vec<_> = (0..20).map(|_| scope.spawn(|| world.cron(&["assign"]).code)).collect();
-        assert!(ticks.into_iter().all(|t| t.join().unwrap() == 0));
-    });
-    world.quiet();
-    let mut heads: Vec<String> = world.pulls().into_iter().map(|p| p.head).collect();
-    heads.sort();
-    assert_eq!(heads, ["issue-1", "issue-2"]);
-    assert_eq!(world.runs().len(), 2);
-}
-
-#[test]
-fn an_issue_whose_pull_request_was_closed_or_merged_is_not_taken_again() {
-    for merged in [false, true] {
-        let world = World::new();
-        world.issue("One");
-        world.tick();
-        if merged {
-            world.hub.merge_pull(APP, 2).unwrap();
-            world.hub.set_open(APP, 1, true).unwrap();
-        } else {
-            world.hub.set_open(APP, 2, false).unwrap();
-        }
-        // Another machine, which has no history of it, must not take it either.
-        let history = world.root.record(&"01".parse().unwrap()).completed();
-        for forgotten in [false, true] {
-            if forgotten {
-                std::fs::remove_dir_all(&history).unwrap();
-            }
-            world.tick().says("1 with a pull request");
-        }
-        assert_eq!(world.pulls().len(), 1);
-    }
-}
-
-#[test]
-fn a_failed_issue_is_taken_again_when_a_person_took_the_labels_off() {
-    let world = World::new();
-    world.issue("One");
-    world.agent("exit 1");
-    world.tick();
-    assert_eq!(world.outcomes(), [Outcome::Failed]);
-    world.tick();
-    assert_eq!(world.runs().len(), 1);
-    for label in ["worker:01", "blocked"] {
-        world.hub.unlabel(APP, 1, label, "octo").unwrap();
-    }
-    world.agent("commit a b");
-    world.tick().says("works on octo/app#1");
-    assert_eq!(world.outcomes(), [Outcome::Failed, Outcome::Succeeded]);
-    assert_eq!(world.pulls().len(), 1);
-}
-
-#[test]
-fn a_failed_issue_with_one_label_left_is_not_taken_again() {
-    for label in ["worker:01", "blocked"] {
-        let world = World::new();
-        world.issue("One");
-        world.agent("exit 1");
-        world.tick();
-        world.hub.unlabel(APP, 1, label, "octo").unwrap();
-        world.tick().says("nothing to do");
-        assert_eq!(world.runs().len(), 1);
-    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! From an open issue to a pull request.
 
-use claude_workers::domain::Outcome;
+use claude_workers::domain::{BranchName, Outcome};
+use claude_workers::fakehub::Exchange;
 
-use crate::world::{APP, TRUNK, World};
+use crate::world::{APP, TRUNK, World, files};
 
 const AGENT: &str = "
 mark start
@@ -31,7 +32,7 @@ fn an_open_issue_becomes_a_pull_request() {
     let run = world.last_run();
     assert_eq!(run.outcome(), Some(Outcome::Succeeded));
     assert_eq!(run.pr.as_ref().map(|pr| (pr.number, pr.url.as_str())), Some((2, &*pull.url)));
-    assert_eq!(run.base.as_ref().map(|b| b.as_str()), Some(TRUNK));
+    assert_eq!(run.base.as_ref().map(BranchName::as_str), Some(TRUNK));
     let [comment] = world.comments(issue).try_into().unwrap();
     assert!(comment.contains("Done: #2"), "{comment}");
     assert!(comment.contains("worker `01`") && comment.contains("1 min"), "{comment}");
@@ -49,7 +50,7 @@ fn the_label_is_there_before_the_agent_and_the_push_comes_after_it() {
     world.agent(AGENT);
     world.issue("Greet people");
     world.tick();
-    let lines: Vec<String> = world.hub.exchanges().iter().map(|e| e.line()).collect();
+    let lines: Vec<String> = world.hub.exchanges().iter().map(Exchange::line).collect();
     let at = |what: &str| {
         let found = lines.iter().position(|line| line.starts_with(what));
         found.unwrap_or_else(|| panic!("no {what} in {lines:#?}"))
@@ -109,7 +110,7 @@ fn leftovers_of_a_run_are_kept_as_a_patch_and_are_not_in_the_next_one() {
         assert_eq!(diff.matches("diff --git").count(), 1, "{diff}");
     }
     let completed = world.root.record(&"01".parse().unwrap()).completed();
-    let patches: Vec<_> = world.files(&completed);
+    let patches: Vec<_> = files(&completed);
     let is_patch = |p: &std::path::Path| p.extension().is_some_and(|e| e == "patch");
     let texts: Vec<String> = patches
         .iter()

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use claude_workers::domain::{JailMode, Outcome};
 use claude_workers::store::write_private;
 
-use crate::world::{APP, Config, TOKEN, World};
+use crate::world::{APP, Config, TOKEN, World, files};
 
 /// Runs an agent with a prompt and gives what it printed.
 fn says(world: &World, agent: &str) -> String {
@@ -146,7 +146,7 @@ fn nothing_in_a_home_or_a_clone_holds_the_token() {
     world.issue("One");
     world.tick();
     for dir in [world.home("01"), world.root.pool()] {
-        for (path, bytes) in world.files(&dir) {
+        for (path, bytes) in files(&dir) {
             let text = String::from_utf8_lossy(&bytes);
             assert!(!text.contains(TOKEN), "{}", path.display());
         }
@@ -154,16 +154,16 @@ fn nothing_in_a_home_or_a_clone_holds_the_token() {
 }
 
 #[test]
-fn a_copied_token_is_there_and_only_that() {
-    let world = World::bare(&Config::default());
-    let text = fs::read_to_string(world.config_file()).unwrap();
-    let more = "pass_env = []\nenv = { MINE = 'yes' }\n";
-    fs::write(world.config_file(), text.replace("copy = []", "copy = ['gh_token']") + more)
-        .unwrap();
-    world.hub.add_repo(&crate::world::app()).unwrap();
-    world.init(&["01"]);
-    let said = says(&world, "env; echo; cat ~/.zshenv");
-    assert!(said.contains("MINE=yes"), "{said}");
+fn a_token_that_the_user_had_copied_is_in_the_home_and_where_it_was_asked_for() {
+    for (pass, in_the_environment) in [("pass_env = []", ""), ("pass_env = ['GH_TOKEN']", TOKEN)] {
+        let world = World::bare(&Config { more: pass.to_owned(), ..Config::default() });
+        let text = fs::read_to_string(world.config_file()).unwrap();
+        fs::write(world.config_file(), text.replace("copy = []", "copy = ['gh_token']")).unwrap();
+        world.hub.add_repo(&crate::world::app()).unwrap();
+        world.init(&["01"]);
+        let agent = "echo \"<$GH_TOKEN>\"; bash -c '. ~/.bashrc; echo \"<$GH_TOKEN>\"'";
+        assert_eq!(says(&world, agent), format!("<{in_the_environment}>\n<{TOKEN}>\n"));
+    }
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn two_workers_share_a_repositorys_objects() {
     for worker in ["01", "02"] {
         let clone = world.home(worker).join("github/octo/app");
         assert!(clone.join("noise.txt").exists());
-        let objects = world.files(&clone.join(".git/objects"));
+        let objects = files(&clone.join(".git/objects"));
         let size: usize = objects.iter().map(|(_, bytes)| bytes.len()).sum();
         assert!(size < 20_000, "{size} bytes of objects of its own");
         let borrowed = fs::read_to_string(clone.join(".git/objects/info/alternates")).unwrap();
@@ -246,8 +246,7 @@ fn an_agent_cannot_publish_more_than_its_branch() {
     let refs = fs::read_to_string(world.hub.repo_dir(APP).unwrap().join("packed-refs"));
     assert!(!refs.unwrap_or_default().contains("v1"));
     let heads = world.hub.repo_dir(APP).unwrap().join("refs");
-    let names: Vec<String> = world
-        .files(&heads)
+    let names: Vec<String> = files(&heads)
         .iter()
         .map(|(p, _)| p.file_name().unwrap().to_string_lossy().into_owned())
         .collect();

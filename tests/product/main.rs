@@ -6,6 +6,7 @@
 #[path = "../support/openapi.rs"]
 mod openapi;
 
+mod again;
 mod assign;
 mod budgets;
 mod config;
@@ -19,4 +20,5 @@ mod limits;
 mod outcomes;
 mod queries;
 mod trust;
+mod words;
 mod world;

@@ -11,73 +11,13 @@ use claude_workers::fakehub::{Exchange, FakeHub, NewIssue, NewRepo, Options, Pul
 use claude_workers::store::{self, Root, State};
 use nix::sys::signal::Signal;
 
+pub use crate::words::{Config, Said};
+
 /// The repository that every world has; its default branch is not `main`.
 pub const APP: &str = "octo/app";
 pub const TRUNK: &str = "trunk";
 /// What `octo` signs in with.
 pub const TOKEN: &str = "ghp_world000000000000000000000000000octo";
-
-/// What the user wrote into the configuration file, section by section.
-#[derive(Clone)]
-pub struct Config {
-    /// Lines before the first section; `repos` is among them.
-    pub top: &'static str,
-    pub assign: &'static str,
-    pub limits: &'static str,
-    pub sandbox: &'static str,
-    /// More sections.
-    pub more: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            top: "repos = ['octo/app']",
-            assign: "",
-            limits: "",
-            sandbox: "",
-            more: String::new(),
-        }
-    }
-}
-
-/// What a command said and how it ended.
-#[derive(Debug)]
-pub struct Said {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Said {
-    pub fn of(output: &std::process::Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        self.exits(0)
-    }
-
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.out, self.err);
-        self
-    }
-
-    /// One of the streams holds these words.
-    #[track_caller]
-    pub fn says(self, word: &str) -> Self {
-        let said = format!("{}{}", self.out, self.err);
-        assert!(said.contains(word), "no {word:?} in:\n{said}");
-        self
-    }
-}
 
 pub struct World {
     pub hub: FakeHub,
@@ -145,26 +85,7 @@ impl World {
     }
 
     pub fn configure(&self, config: &Config) {
-        let text = format!(
-            "executor = 'agent'\n{top}\n\
-             [github]\napi_url = '{api}'\nserver_url = '{server}'\ntoken_file = '~/token'\n\
-             [credentials]\ncopy = []\n\
-             [assign]\n{assign}\n\
-             [limits]\n{limits}\n\
-             [sandbox]\nread_only = ['{agents}']\n{sandbox}\n\
-             [git]\nfetch_max_age = '0s'\n\
-             [executors.agent]\n\
-             command = ['/bin/sh', '{agents}/agent.sh', '{{prompt_file}}', '{{issue}}', '{{model}}']\n\
-             {more}\n",
-            top = config.top,
-            api = self.hub.api_url(),
-            server = self.hub.server_url(),
-            assign = config.assign,
-            limits = config.limits,
-            sandbox = config.sandbox,
-            agents = self.dir.join("agents").display(),
-            more = config.more,
-        );
+        let text = config.text(&self.hub, &self.dir.join("agents"));
         fs::write(self.config_file(), text).unwrap();
     }
 
@@ -305,25 +226,6 @@ impl World {
             |e: &Exchange| Some(e.path.strip_prefix("/mark/")?.split('.').next()?.to_owned());
         self.hub.exchanges().iter().filter_map(name).collect()
     }
-
-    /// Every file below a directory and what is in it, for "nothing was written".
-    pub fn files(&self, below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut files = Vec::new();
-        let mut dirs = vec![below.to_owned()];
-        while let Some(dir) = dirs.pop() {
-            for entry in fs::read_dir(dir).unwrap().flatten() {
-                match entry.file_type().unwrap() {
-                    kind if kind.is_dir() => dirs.push(entry.path()),
-                    kind if kind.is_file() => {
-                        files.push((entry.path(), fs::read(entry.path()).unwrap()));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        files.sort();
-        files
-    }
 }
 
 impl Drop for World {
@@ -349,4 +251,23 @@ pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";
 /// The repository as it is first.
 pub fn app() -> NewRepo {
     NewRepo::new(APP).default_branch(TRUNK).file("README.md", "# app\n")
+}
+
+/// Every file below a directory and what is in it, for "nothing was written".
+pub fn files(below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut dirs = vec![below.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => dirs.push(entry.path()),
+                kind if kind.is_file() => {
+                    files.push((entry.path(), fs::read(entry.path()).unwrap()));
+                }
+                _ => {}
+            }
+        }
+    }
+    files.sort();
+    files
 }

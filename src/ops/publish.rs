@@ -1,0 +1,324 @@
+//! The end of a run on GitHub: push, pull request, comment, labels. A step (see
+//! [`step`](super::step)): it can be done again, because every effect is looked up first.
+
+use serde::{Deserialize, Serialize};
+
+use super::step::record;
+use super::{Context, Exit, Failure};
+use crate::domain::{
+    BLOCKED_LABEL, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+};
+use crate::git::Imported;
+use crate::github::{Error, ErrorKind, GitHub, NewPull};
+use crate::plan::{NOT_STARTED_MAX, not_started_in_a_row};
+use crate::store::{self};
+
+/// What the step `publish` answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum PublishAnswer {
+    /// All that can be done is done.
+    Done(Published),
+    /// GitHub cannot be reached: to be tried again later.
+    Later(String),
+}
+
+/// What was brought to GitHub.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Published {
+    /// The outcome, if publishing changed it.
+    pub ended: Option<Ended>,
+    /// The pull request.
+    pub pr: Option<PullRef>,
+    /// Whether our labels are on the issue and stay there.
+    pub labels_left: bool,
+    /// What could not be said, and why.
+    pub unsaid: Vec<String>,
+}
+
+/// Whether an error will pass: nobody answered, or a person has to put a token right. Until then the
+/// work waits; giving it up would lose it.
+fn passes(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::RateLimited)
+        || matches!(e, Error::Unauthorized { .. } | Error::NoToken { .. })
+}
+
+/// Marks our comments, so that they are found again. The run's id follows.
+pub(super) const MARKER: &str = "<!-- claude-workers run ";
+
+/// Push, pull request, comment, labels: whatever the outcome asks for.
+///
+/// # Errors
+/// When the record or the configuration cannot be used.
+pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, Failure> {
+    let run = record(ctx, worker)?;
+    let github = ctx.github()?;
+    let Some(ended) = run.ended.clone() else {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the task of worker {worker} has not ended"),
+        ));
+    };
+    let mut publishing =
+        Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
+    match publishing.all().await {
+        Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
+        Err(later) => Ok(PublishAnswer::Later(later)),
+    }
+}
+
+struct Publishing<'a> {
+    ctx: &'a Context,
+    github: &'a GitHub,
+    run: &'a Run,
+    ended: Ended,
+    done: Published,
+}
+
+impl Publishing<'_> {
+    /// `Err`: try again later.
+    async fn all(&mut self) -> Result<(), String> {
+        let work = self.run.work.clone().unwrap_or_default();
+        if self.ended.outcome == Outcome::Succeeded && work.head.is_some() {
+            match self.pull_request(&work).await {
+                Ok(pr) => self.done.pr = Some(pr),
+                Err(Refused::Later(why)) => return Err(why),
+                Err(Refused::Final(why)) => {
+                    self.ended = Ended { outcome: Outcome::Failed, why };
+                    self.done.ended = Some(self.ended.clone());
+                }
+            }
+        }
+        let Some(issue) = self.run.issue else { return Ok(()) };
+        if let Some(body) = self.comment_text(&work) {
+            let result = self.comment(issue, &body).await;
+            self.note(result, "the comment")?;
+        }
+        self.labels(issue).await
+    }
+
+    /// Remembers what GitHub refused for good; gives back what will pass.
+    fn note<T>(&mut self, result: Result<T, Error>, what: &str) -> Result<Option<T>, String> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(e) if passes(&e) => Err(e.to_string()),
+            Err(e) => {
+                self.done.unsaid.push(format!("{what}: {e}"));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn pull_request(&self, work: &Work) -> Result<PullRef, Refused> {
+        let (Some(branch), Some(base), Some(head)) = (&self.run.branch, &self.run.base, &work.head)
+        else {
+            return Err(Refused::Final("the run has no branch".into()));
+        };
+        let git = self.ctx.git().map_err(|e| Refused::Later(e.to_string()))?;
+        let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
+        let imported = Imported { repository, head: head.clone(), commits: work.commits };
+        let url = self.ctx.settings.clone_url(&self.run.repo);
+        git.push(&imported, &url, branch, base).map_err(|e| {
+            let why = e.to_string();
+            if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
+        })?;
+        let refused = |e: Error| {
+            let why = format!("the branch {branch} is pushed, but: {e}");
+            if passes(&e) { Refused::Later(why) } else { Refused::Final(why) }
+        };
+        let pulls = self.github.pulls_by_head(&self.run.repo, branch).await.map_err(refused)?;
+        if let Some(open) = pulls.into_iter().find(|p| p.open) {
+            return Ok(open);
+        }
+        let (title, body) = self.pull_text(work);
+        let new = NewPull { head: branch, base, title: &title, body: &body };
+        self.github.create_pull(&self.run.repo, new).await.map_err(refused)
+    }
+
+    /// The agent's words if it left some, with `Closes #N` made sure of.
+    fn pull_text(&self, work: &Work) -> (String, String) {
+        let run = self.run;
+        let from_agent = work.pr_text.clone().filter(|(title, _)| !title.is_empty());
+        let (title, body) = from_agent.unwrap_or_else(|| {
+            let title = match (run.issue, &run.title) {
+                (Some(n), Some(title)) if !title.is_empty() => format!("{title} (#{n})"),
+                (Some(n), _) => format!("Work on issue #{n}"),
+                (None, _) => text::one_line(run.prompt.as_deref().unwrap_or("Work"), 80),
+            };
+            (title, run.agent.as_ref().and_then(|a| a.last_words.clone()).unwrap_or_default())
+        });
+        let mut body = text::head(&body, BODY_MAX).to_owned();
+        if run.kind == Kind::Implement
+            && let Some(n) = run.issue
+        {
+            body = format!("Closes #{n}\n\n{body}");
+        }
+        body.push_str(&format!("\n\n---\n*By worker `{}` ({}).*", run.worker, self.agent_name()));
+        (text::one_line(&title, 240), body)
+    }
+
+    fn agent_name(&self) -> String {
+        match &self.run.model {
+            Some(model) => format!("{}, {model}", self.run.executor),
+            None => self.run.executor.clone(),
+        }
+    }
+
+    /// What is said on the issue; `None`: nothing.
+    fn comment_text(&self, work: &Work) -> Option<String> {
+        let run = self.run;
+        let agent = run.agent.clone().unwrap_or_default();
+        let words = agent.last_words.as_deref().unwrap_or("").trim();
+        let mut parts: Vec<String> = Vec::new();
+        match self.ended.outcome {
+            Outcome::Succeeded => match &self.done.pr {
+                Some(pr) => parts.push(format!("Done: #{} ({}).", pr.number, self.ended.why)),
+                None => parts.push("Done; no change to the repository was needed.".into()),
+            },
+            Outcome::NotStarted if !self.gives_up() => return None,
+            Outcome::Stopped => return None,
+            outcome => parts.push(format!("This needs a person: **{outcome}**.")),
+        }
+        if self.ended.outcome != Outcome::Succeeded {
+            parts.push(quoted("Why", text::head(&self.ended.why, WHY_MAX)));
+        }
+        if let Some(comment) = &work.comment {
+            parts.push(text::head(comment, BODY_MAX - WHY_MAX).to_owned());
+        } else if !words.is_empty() && self.done.pr.is_none() {
+            parts.push(quoted("The agent's last words", text::tail(words, 4000)));
+        }
+        parts.extend(work.notes.iter().map(|note| format!("Note: {note}.")));
+        let mut facts = vec![format!("worker `{}`", run.worker), self.agent_name()];
+        let minutes = agent.duration_ms.div_ceil(60_000);
+        if minutes > 0 {
+            facts.push(format!("{minutes} min"));
+        }
+        facts.extend(agent.cost_usd.map(|usd| format!("${usd:.2}")));
+        facts.push(format!("run `{}`", run.run));
+        parts.push(format!("<sub>{}</sub>", facts.join(" · ")));
+        if self.ended.outcome != Outcome::Succeeded {
+            parts.push(
+                "<sub>To have it tried again: take the labels off, or run `claude-workers dispatch`. \
+                 The log is on the worker's machine: `claude-workers logs`.</sub>"
+                    .into(),
+            );
+        }
+        parts.push(format!("{MARKER}{} -->", run.run));
+        Some(parts.join("\n\n"))
+    }
+
+    /// One comment for each run: an earlier one with our marker is brought up to date.
+    async fn comment(&self, issue: IssueNumber, body: &str) -> Result<(), Error> {
+        let repo = &self.run.repo;
+        let marker = format!("{MARKER}{} -->", self.run.run);
+        let ours = self
+            .github
+            .comments(repo, issue)
+            .await?
+            .into_iter()
+            .find(|comment| comment.body.trim_end().ends_with(&marker));
+        // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
+        // that it stands at the end does.
+        if let Some(found) = ours
+            && found.author.eq_ignore_ascii_case(&self.github.viewer().await?.login)
+        {
+            if found.body.trim() != body.trim() {
+                self.github.update_comment(repo, found.id, body).await?;
+            }
+            return Ok(());
+        }
+        self.github.create_comment(repo, issue, body).await.map(drop)
+    }
+
+    /// Whether so many starts failed that a person has to look.
+    fn gives_up(&self) -> bool {
+        let Some(issue) = self.run.issue else { return false };
+        self.ended.outcome == Outcome::NotStarted
+            && store::completed_of_issue(&self.ctx.root, &self.run.repo, issue)
+                .is_ok_and(|runs| not_started_in_a_row(&runs) + 1 >= NOT_STARTED_MAX)
+    }
+
+    /// Whether the last run of this issue here put `blocked` on; one that a person put on is theirs.
+    fn blocked_before(&self, issue: IssueNumber) -> bool {
+        store::completed_of_issue(&self.ctx.root, &self.run.repo, issue)
+            .is_ok_and(|runs| runs.last().is_some_and(|run| run.labels_left && !run.cleared))
+    }
+
+    async fn labels(&mut self, issue: IssueNumber) -> Result<(), String> {
+        let (repo, own) = (&self.run.repo, self.run.worker.label());
+        let (keep_own, block) = match self.ended.outcome {
+            Outcome::Succeeded => (false, false),
+            Outcome::NotStarted => (false, self.gives_up()),
+            Outcome::Stopped | Outcome::Lost => (true, false),
+            Outcome::Failed | Outcome::TimedOut | Outcome::Deferred => (true, true),
+        };
+        let mut blocked = !block;
+        if block {
+            let result = match self
+                .github
+                .ensure_label(repo, BLOCKED_LABEL, "B60205", "Needs a person")
+                .await
+            {
+                Ok(()) => self.github.add_label(repo, issue, BLOCKED_LABEL).await.map(drop),
+                Err(e) => Err(e),
+            };
+            blocked = self.note(result, "the label blocked")?.is_some();
+        }
+        if !keep_own {
+            let result = self.github.remove_label(repo, issue, &own).await;
+            self.note(result, &format!("taking off the label {own}"))?;
+        }
+        if self.ended.outcome == Outcome::Succeeded && self.blocked_before(issue) {
+            let result = self.github.remove_label(repo, issue, BLOCKED_LABEL).await;
+            self.note(result, "taking off the label blocked")?;
+        }
+        self.done.labels_left = block && blocked;
+        Ok(())
+    }
+}
+
+enum Refused {
+    Later(String),
+    Final(String),
+}
+
+/// GitHub takes bodies of 65,536 characters; what we add needs some of them.
+const BODY_MAX: usize = 60_000;
+
+/// Of which the reason for an ending has this much.
+const WHY_MAX: usize = 16 << 10;
+
+fn quoted(what: &str, said: &str) -> String {
+    let fence = text::fence_for(said);
+    format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
+}
+
+/// Whether git's words mean that nobody answered or that the token is not accepted, rather than that
+/// the push was refused.
+fn looks_passing(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    let signs = [
+        "could not resolve",
+        "failed to connect",
+        "couldn't connect",
+        "connection refused",
+        "connection reset",
+        "connection timed out",
+        "timed out",
+        "empty reply",
+        "transfer closed",
+        "unexpected disconnect",
+        "recv failure",
+        "send failure",
+        "early eof",
+        "the remote end hung up",
+        "authentication failed",
+        "could not read username",
+        "error: 401",
+        "error: 500",
+        "error: 502",
+        "error: 503",
+        "error: 504",
+        "error: 429",
+    ];
+    signs.iter().any(|sign| said.contains(sign))
+}
