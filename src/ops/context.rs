@@ -152,9 +152,13 @@ pub(super) const BWRAP: &str = "bwrap";
 /// # Errors
 /// When the kernel does not tell.
 pub(super) fn own_program() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|e| {
+    let path = std::env::current_exe().map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot find out where this program is: {e}"))
-    })
+    })?;
+    // So Linux calls a program whose file was replaced while it runs: the new one is where it was.
+    let replaced =
+        path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|new| !path.exists() && new.exists()).unwrap_or(path))
 }
 
 fn how_to_get(name: &str) -> String {
