@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Env, Flags};
+use crate::config::{Env, Flags, env};
 use crate::ops::{Context, Exit, Failure};
 
 /// Works on your open GitHub issues while you sleep: pairs idle workers with open issues, runs a
@@ -106,7 +106,37 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Whether it starts or changes work.
+    fn changes_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Init(_)
+                | Self::Assign(_)
+                | Self::Dispatch(_)
+                | Self::Stop(_)
+                | Self::Restart(_)
+                | Self::Reset(_)
+        )
+    }
+}
+
+/// An agent does its task; it does not hand out more of them.
+fn refuse_inside_a_worker() -> Result<(), Failure> {
+    match Env::of_process().get(env::WORKER) {
+        None => Ok(()),
+        Some(worker) => {
+            let what = format!("this is worker {worker}: a worker may not start or change work");
+            Err(Failure::new(Exit::Refused, what)
+                .hint("say in comment.md of the outbox what should be done"))
+        }
+    }
+}
+
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    if cli.command.changes_work() {
+        refuse_inside_a_worker()?;
+    }
     let context = || cli.everywhere.context();
     match cli.command {
         Command::Init(args) => init::run(&context()?, &args),

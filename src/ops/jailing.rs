@@ -163,8 +163,9 @@ pub(super) fn agent_env(
     vars.extend(ctx.env().only(&["NODE_EXTRA_CA_CERTS"]));
     let values = super::init::read_values(&ctx.root, &run.worker);
     for name in wants {
-        // What was copied when the home was made wins; a gateway's address is never copied.
-        let value = values.get(name).cloned().or_else(|| ctx.env().get(name).map(str::to_owned));
+        // What the dispatcher has is newer than what was copied when the home was made; cron has
+        // nothing.
+        let value = ctx.env().get(name).map(str::to_owned).or_else(|| values.get(name).cloned());
         vars.extend(value.map(|v| (name.clone(), v)));
     }
     vars
