@@ -172,13 +172,14 @@ pub(super) fn agent_env(
 }
 
 /// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
-/// the answer line and the raw bytes after it.
+/// the answer line and the raw bytes after it. `meanwhile` is called while it runs.
 pub(super) fn ask_inside(
     ctx: &Context,
     worker: &WorkerId,
     repo: &RepoSlug,
     request: &crate::git::clone::Request,
     max: u64,
+    meanwhile: impl FnOnce(),
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
     let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
     let mut child = if let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? {
@@ -190,7 +191,9 @@ pub(super) fn ask_inside(
         own.args(["jail", "clone"]);
         own
     };
-    let out = crate::process::run_bounded(&mut child, &input, max).map_err(|e| e.to_string())?;
+    let begun = crate::process::begin(&mut child, &input).map_err(|e| e.to_string())?;
+    meanwhile();
+    let out = begun.finish(max).map_err(|e| e.to_string())?;
     if !out.status.success() {
         let said = crate::domain::text::one_line(&out.stderr, 400);
         return Err(if said.is_empty() { out.status.to_string() } else { said });

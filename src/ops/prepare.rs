@@ -46,11 +46,12 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
     };
     let paths = ctx.root.record(&run.worker);
     write_prompt(&paths.prompt(), "")?;
-    let room = match run.sandbox {
-        JailMode::Bwrap => Some(Anteroom::open(ctx, run)?),
-        JailMode::None => None,
-    };
-    let prepared = make_clone(ctx, run, url, again)?;
+    let mut room = Ok(None);
+    let prepared = make_clone(ctx, run, url, again, || {
+        if run.sandbox == JailMode::Bwrap {
+            room = Anteroom::open(ctx, run).map(Some);
+        }
+    })?;
     // A dispatch that died before its claim may have left a request that is not this run's.
     let request = match run.prompt {
         Some(_) => Some(request(&paths.request())?),
@@ -58,7 +59,7 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
     };
     let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
     write_prompt(&paths.prompt(), &prompt)?;
-    Ok(room)
+    room
 }
 
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
@@ -121,7 +122,13 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     Ok(answer.brief)
 }
 
-fn make_clone(ctx: &Context, run: &Run, url: String, keep: bool) -> Result<Prepared, String> {
+fn make_clone(
+    ctx: &Context,
+    run: &Run,
+    url: String,
+    keep: bool,
+    meanwhile: impl FnOnce(),
+) -> Result<Prepared, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
@@ -138,15 +145,21 @@ fn make_clone(ctx: &Context, run: &Run, url: String, keep: bool) -> Result<Prepa
         keep,
         fresh: false,
     };
-    let ask = |request: &Prepare| {
+    let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16))
+        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16), meanwhile)
     };
-    let (answer, patch) = ask(&request)
+    let mut meanwhile = Some(meanwhile);
+    let mut once = || {
+        if let Some(call) = meanwhile.take() {
+            call();
+        }
+    };
+    let (answer, patch) = ask(&request, &mut once)
         .or_else(|_| {
             // An earlier agent may have left it so that it can be neither used nor reset.
             request.fresh = true;
-            ask(&request)
+            ask(&request, &mut once)
         })
         .map_err(|e| format!("the clone could not be made ready: {e}"))?;
     if !patch.is_empty() {

@@ -38,8 +38,7 @@ pub fn run_bounded(
     input: &[u8],
     max_stdout: u64,
 ) -> std::io::Result<Captured> {
-    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
-    bounded(command, stdin, input, max_stdout)
+    begin(command, input)?.finish(max_stdout)
 }
 
 /// The same with a standard input of the caller's.
@@ -51,23 +50,49 @@ pub fn run_bounded_with(
     stdin: Stdio,
     max_stdout: u64,
 ) -> std::io::Result<Captured> {
-    bounded(command, stdin, b"", max_stdout)
+    begin_with(command, stdin, b"")?.finish(max_stdout)
 }
 
-fn bounded(
+/// The first half of [`run_bounded`], for a caller who has something to do meanwhile.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn begin<'a>(command: &mut Command, input: &'a [u8]) -> std::io::Result<Begun<'a>> {
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    begin_with(command, stdin, input)
+}
+
+fn begin_with<'a>(
     command: &mut Command,
     stdin: Stdio,
-    input: &[u8],
-    max_stdout: u64,
-) -> std::io::Result<Captured> {
-    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let said = converse(&mut child, input, max_stdout);
-    if said.is_err() {
-        let _ = child.kill();
+    input: &'a [u8],
+) -> std::io::Result<Begun<'a>> {
+    let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    Ok(Begun { child, input })
+}
+
+/// A short-lived child that was started and has not been heard yet.
+#[derive(Debug)]
+#[must_use]
+pub struct Begun<'a> {
+    child: Child,
+    input: &'a [u8],
+}
+
+impl Begun<'_> {
+    /// The second half of [`run_bounded`].
+    ///
+    /// # Errors
+    /// When it says too much; it is ended then.
+    pub fn finish(mut self, max_stdout: u64) -> std::io::Result<Captured> {
+        let said = converse(&mut self.child, self.input, max_stdout);
+        if said.is_err() {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait();
+        let (stdout, stderr) = said?;
+        Ok(Captured { status: status?, stdout, stderr: stderr.text() })
     }
-    let status = child.wait();
-    let (stdout, stderr) = said?;
-    Ok(Captured { status: status?, stdout, stderr: stderr.text() })
 }
 
 /// Writes `input` and reads both outputs to their ends, all in one thread: more of them would stay

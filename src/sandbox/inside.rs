@@ -1,4 +1,5 @@
-//! What our own binary does as the first process in a jail: the canary, then the agent.
+//! What our own binary does as the first process in a jail: it waits for the word, tries the canary,
+//! and makes way for the agent.
 //!
 //! The canary runs in the very jail that the agent gets, a moment before it. It proves by trying:
 //! what must be out of reach is not there, what must be read-only cannot be written, the home can.
