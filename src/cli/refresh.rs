@@ -1,5 +1,6 @@
 //! `refresh`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -75,9 +76,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let ids =
         if args.all { store::ids(&ctx.root)?.into_iter().collect() } else { args.ids.clone() };
     let mut answer = Answer { version: 1, dry_run: args.dry_run, workers: Vec::new() };
-    let mut first = None;
+    let (mut first, mut said) = (None, BTreeSet::new());
     let mut tell = |id: &WorkerId, done: Result<Refreshed, Failure>| {
-        let (worker, failure) = told(args, id, done);
+        let (worker, failure) = told(args, &mut said, id, done);
         answer.workers.push(worker);
         if let Some(failure) = failure {
             print::failure(&failure);
@@ -115,7 +116,12 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
 }
 
 /// Says how it went with one worker, unless everything is said as JSON at the end.
-fn told(args: &Args, id: &WorkerId, done: Result<Refreshed, Failure>) -> (Worker, Option<Failure>) {
+fn told(
+    args: &Args,
+    said: &mut BTreeSet<String>,
+    id: &WorkerId,
+    done: Result<Refreshed, Failure>,
+) -> (Worker, Option<Failure>) {
     let mut worker = Worker {
         id: id.clone(),
         left: None,
@@ -142,7 +148,8 @@ fn told(args: &Args, id: &WorkerId, done: Result<Refreshed, Failure>) -> (Worker
         for line in details(&done, args.dry_run) {
             print::out(&format!("  {}\n", text::one_line(&line, 400)));
         }
-        for note in &worker.notes {
+        // Most are about this machine and not about the worker: once is enough.
+        for note in worker.notes.iter().filter(|note| said.insert((*note).clone())) {
             print::note(&format!("note: {note}"));
         }
     }

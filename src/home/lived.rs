@@ -172,6 +172,14 @@ impl Lived {
     }
 }
 
+/// Lets its owner into a home again, whatever mode an agent has given it.
+///
+/// # Errors
+/// When it is a link or cannot be opened.
+pub fn open_up(home: &Path) -> Result<(), Error> {
+    make_private(&Lived::open(home)?.top).map_err(Error::io("set the mode of", home))
+}
+
 /// Removes a directory and everything in it that an agent made, however deep and whatever the modes.
 /// Links are removed and not followed. What an earlier attempt left is no hindrance.
 pub fn remove_tree(top: &Path) -> Result<(), Error> {

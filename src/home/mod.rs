@@ -41,7 +41,7 @@ use tera::Context;
 
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
-pub use lived::remove_tree;
+pub use lived::{open_up, remove_tree};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 

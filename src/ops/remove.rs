@@ -24,7 +24,7 @@ pub struct Goes {
     pub undone: Option<String>,
 }
 
-/// Looks at a worker that is to be retired; changes nothing.
+/// Looks at a worker that is to be retired.
 ///
 /// # Errors
 /// When there is none of this name, or it is not idle.
@@ -37,8 +37,11 @@ pub fn look(ctx: &Context, id: &WorkerId) -> Result<Goes, Failure> {
     {
         left.old_home()
     } else {
-        drop(take_idle(ctx, id).map_err(|left| other_case(ctx, id, left.into()))?);
-        ctx.root.home(id)
+        let _lock = take_idle(ctx, id).map_err(|left| other_case(ctx, id, left.into()))?;
+        let home = ctx.root.home(id);
+        // Else it could be neither measured nor moved.
+        home::open_up(&home)?;
+        home
     };
     let (clones, bytes) = home::size(&home);
     Ok(Goes { worker: id.clone(), home, clones, bytes, undone: undone(ctx, id)? })
@@ -65,6 +68,16 @@ pub fn remove(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
         } else {
             Some(WorkerLock::try_take_retired(id, &record)?.ok_or_else(|| under_way(id))?)
         };
+        // No run needs its secrets any more.
+        for path in [record.values(), record.furniture()] {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    let what = format!("cannot remove {}: {e}", path.display());
+                    return Err(Failure::new(Exit::Failed, what));
+                }
+                _ => {}
+            }
+        }
         remove_tree(&record.old_home())?;
     }
     let last = store::retired(&ctx.root, Some(id))?.pop().map(|(_, record)| record);

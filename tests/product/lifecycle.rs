@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use claude_workers::process::command;
 use nix::sys::stat::Mode;
 
 use crate::world::{APP, Config, Said, World, app, files};
@@ -30,9 +31,10 @@ pub fn furnished() -> World {
 /// What the configuration lets be copied from now on.
 fn copy(world: &World, kinds: &str) {
     let text = fs::read_to_string(world.config_file()).unwrap();
-    let with = |line: &str| match line.starts_with("copy = ") {
-        true => format!("copy = {kinds}\n"),
-        false => format!("{line}\n"),
+    let with = |line: &str| {
+        let line =
+            if line.starts_with("copy = ") { format!("copy = {kinds}") } else { line.into() };
+        line + "\n"
     };
     fs::write(world.config_file(), text.lines().map(with).collect::<String>()).unwrap();
 }
@@ -310,8 +312,7 @@ fn a_refresh_that_is_killed_leaves_each_file_old_or_new_and_is_finished_by_the_n
         write(round);
         put(&world, &format!(".ssh/only-{round}"), "for a round\n");
         let _ = fs::remove_file(world.user_home().join(format!(".ssh/only-{}", round - 1)));
-        let mut refresh = Command::new(env!("CARGO_BIN_EXE_claude-workers"))
-            .env_clear()
+        let mut refresh = command(env!("CARGO_BIN_EXE_claude-workers"))
             .env("HOME", world.user_home())
             .args(["refresh", "01"])
             .stdin(Stdio::null())

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use claude_workers::domain::Outcome;
+use claude_workers::process::command;
 use claude_workers::store;
 use nix::sys::stat::Mode;
 
@@ -15,8 +16,8 @@ use crate::world::{APP, Config, Said, World, files};
 
 /// The program as a command of the standard library.
 fn program(world: &World, args: &[&str]) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_claude-workers"));
-    program.env_clear().env("HOME", world.user_home()).args(args);
+    let mut program = command(env!("CARGO_BIN_EXE_claude-workers"));
+    program.env("HOME", world.user_home()).args(args);
     program
 }
 
@@ -147,9 +148,14 @@ fn whatever_is_in_a_home_goes_and_nothing_outside() {
     fs::create_dir_all(outside.join("dear")).unwrap();
     fs::write(outside.join("dear/file"), "kept").unwrap();
     litter(&world.home("01"), &outside);
+    assert!(world.root.record(&"01".parse().unwrap()).values().exists());
     world.cron(&["rm", "01", "-y"]).ok();
     assert!(!world.root.retired().join("01.1/home").exists());
     assert_eq!(files(&outside).len(), 1);
+    // Nor do the tokens stay behind in the record.
+    let kept = files(&world.root.retired());
+    let token = crate::world::TOKEN.as_bytes();
+    assert!(!kept.iter().any(|(_, text)| text.windows(token.len()).any(|w| w == token)));
 }
 
 #[test]

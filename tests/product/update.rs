@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use claude_workers::domain::Outcome;
+use claude_workers::process::command;
 use claude_workers::store::UpdateLock;
 
 use crate::world::{APP, Said, World};
@@ -93,9 +94,34 @@ impl Place {
     fn publish_source(&self, main: &str) -> String {
         self.write("author/src/main.rs", main);
         self.git("author", &["add", "--all"]);
-        self.git("author", &["commit", "-q", "-m", "A version"]);
+        self.git("author", &["commit", "-q", "--allow-empty", "-m", "A version"]);
         self.git("author", &["push", "-q", "origin", "HEAD:main"]);
         self.git("author", &["rev-parse", "HEAD"])
+    }
+
+    /// A release in the registry.
+    fn release(&self, version: &str, mark: &str) {
+        for file in ["author/Cargo.toml", "author/Cargo.lock"] {
+            let old = fs::read_to_string(self.path(file)).unwrap();
+            self.write(file, &old.replace("0.2.0", version));
+        }
+        self.publish(mark);
+        let mut cargo = assert_cmd::Command::new(env!("CARGO"));
+        self.with_tools(&mut cargo);
+        cargo.current_dir(self.path("author")).args(["package", "--quiet", "--no-verify"]).unwrap();
+        let name = format!("claude-workers-{version}.crate");
+        let index = "registry/index/cl/au/claude-workers";
+        let mut entries = fs::read_to_string(self.path(index)).unwrap_or_default();
+        let made = self.path(&format!("author/target/package/{name}"));
+        let sum = assert_cmd::Command::new("sha256sum").arg(&made).unwrap().stdout;
+        let sum = String::from_utf8(sum).unwrap();
+        let entry = serde_json::json!({
+            "name": "claude-workers", "vers": version, "deps": [], "features": {},
+            "cksum": sum.split(' ').next().unwrap(), "yanked": false,
+        });
+        entries.push_str(&format!("{entry}\n"));
+        self.write(index, &entries);
+        fs::copy(made, self.path("registry").join(name)).unwrap();
     }
 
     /// Installs with cargo, and puts the real program where cargo has put its own.
@@ -105,14 +131,14 @@ impl Place {
         let root = self.path("cargo-home");
         cargo.current_dir("/").args(["install", "--debug", "--locked", "--root"]).arg(&root);
         cargo.args(from).unwrap();
-        self.put(root.join("bin/claude-workers"))
+        Self::put(root.join("bin/claude-workers"))
     }
 
     fn install_checkout(&self) -> PathBuf {
         self.install(&["--path", self.path("checkout").to_str().unwrap()])
     }
 
-    fn put(&self, program: PathBuf) -> PathBuf {
+    fn put(program: PathBuf) -> PathBuf {
         fs::create_dir_all(program.parent().unwrap()).unwrap();
         let _ = fs::remove_file(&program);
         fs::copy(REAL, &program).unwrap();
@@ -162,7 +188,7 @@ fn a_checkout_is_pulled_built_tried_and_put_in_place() {
         let program = if installed {
             place.install_checkout()
         } else {
-            place.put(place.path("checkout/target/debug/claude-workers"))
+            Place::put(place.path("checkout/target/debug/claude-workers"))
         };
         fs::set_permissions(&program, Permissions::from_mode(0o750)).unwrap();
         let commit = place.publish("two");
@@ -195,6 +221,21 @@ fn what_came_from_a_git_repository_comes_from_there_again() {
     place.run(&program, &["update", "--check"]).exits(8).says(&first[..12]);
     place.run(&program, &["update"]).ok().says(&commit[..12]);
     place.run(&program, &["--version"]).ok().says("0.2.0 two");
+}
+
+#[test]
+fn what_came_from_a_registry_comes_from_there_again() {
+    let place = Place::new();
+    let registry = place.path("registry");
+    let config = "[source.crates-io]\nreplace-with = 'here'\n[source.here]\nlocal-registry = ";
+    place.write("cargo-home/config.toml", &format!("{config}{registry:?}\n"));
+    place.release("0.2.0", "one");
+    let program = place.install(&["claude-workers"]);
+    place.run(&program, &["update", "--check"]).ok().says("up to date: 0.2.0");
+    place.release("0.3.0", "two");
+    place.run(&program, &["update", "--check"]).exits(8).says("crates.io has 0.3.0; this is 0.2.0");
+    place.run(&program, &["update"]).ok().says("claude-workers is 0.3.0 now");
+    place.run(&program, &["--version"]).ok().says("two");
 }
 
 #[test]
@@ -273,8 +314,8 @@ fn an_update_that_is_killed_leaves_the_old_program_and_can_be_done_again() {
          .exists() {{ std::thread::sleep(std::time::Duration::from_millis(20)); }} }}"
     ));
     place.publish("two");
-    let mut update = std::process::Command::new(&program);
-    update.arg("update").env_clear().envs(place.environment());
+    let mut update = command(&program);
+    update.arg("update").envs(place.environment());
     update.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut update = update.spawn().unwrap();
     place.world.wait_until("cargo builds", || building.exists());
@@ -322,7 +363,7 @@ fn a_checkout_that_is_somebody_s_work_is_not_touched() {
 #[test]
 fn a_program_that_something_else_put_there_is_left_to_it() {
     let place = Place::new();
-    let program = place.put(place.path("usr/local/bin/claude-workers"));
+    let program = Place::put(place.path("usr/local/bin/claude-workers"));
     for args in [&["update"][..], &["update", "--check"], &["update", "--dry-run"]] {
         place.run(&program, args).exits(1).says("install/setup-vps --binary");
     }

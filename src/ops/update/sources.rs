@@ -118,9 +118,8 @@ fn newest_of_remote(
 fn newest_release(ctx: &Context, index: Option<&str>) -> Result<String, Failure> {
     let mut info = cargo(ctx)?;
     info.args(["info", "--color", "never", NAME]).current_dir("/");
-    if let Some(index) = index {
-        info.args(["--index", index]);
-    }
+    // Named in any case: where crates.io is mirrored, cargo wants to be told which is meant.
+    info.args(index.map_or(["--registry", "crates-io"], |index| ["--index", index]));
     let said = captured(&mut info, "cargo info")?;
     let version = said.lines().find_map(|line| line.strip_prefix("version: "));
     let version = version.and_then(|v| v.split_whitespace().next());
