@@ -57,7 +57,7 @@ impl Lived {
     }
 
     fn is_same(&self, relative: &Path, wanted: &Path) -> io::Result<bool> {
-        let (dir, private) = self.enter(relative)?;
+        let (dir, private) = self.enter(relative, false)?;
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let found = OpenOptions::new()
             .read(true)
@@ -98,45 +98,56 @@ impl Lived {
         Ok(aside)
     }
 
-    /// Whether a file of ours would be removed from here.
+    /// Whether a file of ours would be removed from here. What cannot be looked at may be one.
     pub fn has(&self, relative: &Path) -> bool {
-        let found = || -> io::Result<bool> {
-            let stat =
-                fstatat(&self.enter(relative)?.0, name(relative)?, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let found = || -> nix::Result<bool> {
+            let (dir, _) = self.enter(relative, false)?;
+            let name = relative.file_name().ok_or(Errno::ENOENT)?;
+            let stat = fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
             Ok(stat.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR)
         };
-        found().unwrap_or(false)
+        match found() {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => false,
+            found => found.unwrap_or(true),
+        }
     }
 
     /// Removes a file (a directory in its place is somebody else's), and the directories above it
     /// that are empty now.
     pub fn remove(&self, relative: &Path) -> Result<(), Error> {
-        let remove = || -> io::Result<()> {
-            let (dir, _) = self.enter(relative)?;
-            unlinkat(&dir, name(relative)?, UnlinkatFlags::NoRemoveDir)?;
-            File::open(handle(&dir))?.sync_all()
+        let unlink = |relative: &Path, flags| -> nix::Result<()> {
+            let (dir, _) = self.enter(relative, true)?;
+            unlinkat(&dir, relative.file_name().ok_or(Errno::ENOENT)?, flags)?;
+            File::open(handle(&dir)).and_then(|dir| dir.sync_all()).map_err(errno)
         };
-        remove().map_err(Error::io("remove", &self.path.join(relative)))?;
+        match unlink(relative, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => {}
+            Err(Errno::ENOENT | Errno::EISDIR) => return Ok(()),
+            Err(e) => return Err(Error::io("remove", &self.path.join(relative))(e.into())),
+        }
         let own =
             |dir: &&Path| dir.parent().is_some() && !DIRS.iter().any(|d| *dir == Path::new(d));
         for dir in relative.ancestors().skip(1).take_while(own) {
-            let rmdir = || -> io::Result<()> {
-                Ok(unlinkat(&self.enter(dir)?.0, name(dir)?, UnlinkatFlags::RemoveDir)?)
-            };
-            if rmdir().is_err() {
+            if unlink(dir, UnlinkatFlags::RemoveDir).is_err() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The directory that `relative` is in, and whether every one on the way is ours alone.
-    fn enter(&self, relative: &Path) -> io::Result<(OwnedFd, bool)> {
-        let mut dir = self.top.try_clone()?;
-        let mut private = is_private(&dir)?;
-        for part in relative.parent().unwrap_or(Path::new("")) {
-            dir = openat(&dir, part, DIRECTORY, Mode::empty())?;
-            private &= is_private(&dir)?;
+    /// The directory that `relative` is in, and whether every one on the way is ours alone; with
+    /// `mend` they are made so.
+    fn enter(&self, relative: &Path, mend: bool) -> nix::Result<(OwnedFd, bool)> {
+        let mut dir = self.top.try_clone().map_err(errno)?;
+        let mut private = true;
+        for part in relative.parent().unwrap_or(Path::new("")).iter().map(Some).chain([None]) {
+            if mend {
+                make_private(&dir).map_err(errno)?;
+            }
+            private &= is_private(&dir).map_err(errno)?;
+            if let Some(part) = part {
+                dir = openat(&dir, part, DIRECTORY, Mode::empty())?;
+            }
         }
         Ok((dir, private))
     }
@@ -238,6 +249,10 @@ fn below(dir: &OwnedFd, name: &OsStr) -> PathBuf {
 
 fn name(relative: &Path) -> io::Result<&OsStr> {
     relative.file_name().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn errno(e: io::Error) -> Errno {
+    e.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn is_private(dir: &OwnedFd) -> io::Result<bool> {

@@ -108,7 +108,8 @@ impl Place {
         self.publish(mark);
         let mut cargo = assert_cmd::Command::new(env!("CARGO"));
         self.with_tools(&mut cargo);
-        cargo.current_dir(self.path("author")).args(["package", "--quiet", "--no-verify"]).unwrap();
+        let package = ["package", "--quiet", "--no-verify", "--allow-dirty"];
+        cargo.current_dir(self.path("author")).args(package).unwrap();
         let name = format!("claude-workers-{version}.crate");
         let index = "registry/index/cl/au/claude-workers";
         let mut entries = fs::read_to_string(self.path(index)).unwrap_or_default();
