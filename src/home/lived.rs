@@ -252,7 +252,7 @@ fn name(relative: &Path) -> io::Result<&OsStr> {
 }
 
 fn errno(e: io::Error) -> Errno {
-    e.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+    Errno::try_from(e).unwrap_or(Errno::EIO)
 }
 
 fn is_private(dir: &OwnedFd) -> io::Result<bool> {
