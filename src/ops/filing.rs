@@ -96,16 +96,13 @@ impl Filing<'_> {
             let marker = self.marker(draft);
             let ours = there.own.iter().find(|issue| issue.body.trim_end().ends_with(&marker));
             if let Some(found) = ours {
-                let known = found.has_label(BLOCKED_LABEL)
-                    || self
-                        .github
-                        .was_labelled(&self.run.repo, found.number, BLOCKED_LABEL)
-                        .await?;
+                let (number, repo) = (found.number, &self.run.repo);
+                let labelled = found.has_label(BLOCKED_LABEL);
+                self.note(draft, number, false);
                 // One that a person took off stays off.
-                if !known {
-                    self.block(found.number).await?;
+                if !labelled && !self.github.was_labelled(repo, number, BLOCKED_LABEL).await? {
+                    self.block(number).await?;
                 }
-                self.note(draft, found.number, false);
             } else if let Some((number, _)) = there.open.iter().find(|(_, t)| draft.is_titled(t)) {
                 self.note(draft, *number, true);
             } else if let Some(number) = self.file(draft, &there.labels).await? {
@@ -148,14 +145,14 @@ impl Filing<'_> {
             }
             Err(e) => return Err(e.into()),
         };
-        if !made.has_label(BLOCKED_LABEL) {
-            self.block(made.number).await?;
-        }
+        self.note(draft, made.number, false);
         if !left_out.is_empty() {
             let names = text::one_line(&left_out.join(", "), 150);
             self.unsaid.push(format!("{}: labels left out: {names}", draft.file));
         }
-        self.note(draft, made.number, false);
+        if !made.has_label(BLOCKED_LABEL) {
+            self.block(made.number).await?;
+        }
         Ok(Some(made.number))
     }
 

@@ -31,7 +31,7 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
         Ok(mut work) => {
             let ended = conclude(run.kind, agent, &work);
             if !run.kind.publishes_commits() && work.report.is_none() {
-                work.report = agent.last_words.clone();
+                work.report.clone_from(&agent.last_words);
                 bound(&mut work);
             }
             (work, ended)
