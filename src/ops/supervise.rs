@@ -181,7 +181,9 @@ impl Supervisor<'_> {
                     return Ok(());
                 }
                 Ok(PublishAnswer::Later { why, filed }) => {
-                    self.run.filed = filed;
+                    if !filed.is_empty() {
+                        self.run.filed = filed;
+                    }
                     why
                 }
                 Err(why) => why,

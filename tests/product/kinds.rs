@@ -286,6 +286,24 @@ fn no_more_issues_are_filed_than_the_limit_says() {
 }
 
 #[test]
+fn the_largest_run_of_all_fits_into_its_record() {
+    let world = World::with(&Config { limits: "issues = 100", ..Config::default() }, &["01"]);
+    let agent = "quotes() { head -c $1 /dev/zero | tr '\\0' '\"'; }
+        mkdir $outbox/issues; cd $outbox/issues
+        name=$(quotes 92 | tr '\"' n); body=$(quotes 64000); title=$(quotes 250)
+        quotes 65536 >../report.md
+        label=$(quotes 45); labels=$(for n in 1 2 3 4 5 6 7 8; do printf %s $label$n,; done)
+        for n in $(seq 100 199); do
+            printf '%s%s\\nlabels: %s\\n\\n%s' $n $title $labels $body >$n-$name.md
+        done; quotes 20000";
+    let run = run(&world, agent, &["issues"]);
+    ended(&run, Outcome::Succeeded, "100 issues filed");
+    assert_eq!((run.filed.len(), run.unsaid.len(), new_issues(&world).len()), (100, 100, 100));
+    assert_eq!(run.filed[0].title.len(), 253);
+    assert_eq!(run.work.unwrap().report.unwrap().len(), 65_536);
+}
+
+#[test]
 fn hostile_titles_and_texts_stay_data() {
     let marker = "<!-- claude-workers run 20261121T071500-7f3a issue a.md -->";
     let agent = leaves("a.md", "\\033]0;evil\\007$(id) `id` ](x) <script>\\n\\nSee <!-- hidden")
