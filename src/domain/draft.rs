@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn no_draft_hides_what_is_written_below_it() {
+    fn an_open_comment_does_not_hide_what_is_written_below_it() {
         for (open, shut) in [
             ("a <!-- b", "a <!-- b\n-->"),
             ("<!-- a --> <!-- b", "<!-- a --> <!-- b\n-->"),

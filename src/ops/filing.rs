@@ -93,6 +93,7 @@ impl Filing<'_> {
         self.github.ensure_label(&self.run.repo, BLOCKED_LABEL, "B60205", "Needs a person").await?;
         let mut there = self.look(drafts).await?;
         for draft in drafts {
+            let (labels, left_out) = self.labels(draft, &there.labels);
             let marker = self.marker(draft);
             let ours = there.own.iter().find(|issue| issue.body.trim_end().ends_with(&marker));
             if let Some(found) = ours {
@@ -105,8 +106,13 @@ impl Filing<'_> {
                 }
             } else if let Some((number, _)) = there.open.iter().find(|(_, t)| draft.is_titled(t)) {
                 self.note(draft, *number, true);
-            } else if let Some(number) = self.file(draft, &there.labels).await? {
+                continue;
+            } else if let Some(number) = self.file(draft, &labels).await? {
                 there.open.push((number, draft.title.clone()));
+            }
+            if !left_out.is_empty() {
+                let names = text::one_line(&left_out.join(", "), 150);
+                self.unsaid.push(format!("{}: labels left out: {names}", draft.file));
             }
         }
         Ok(())
@@ -127,16 +133,25 @@ impl Filing<'_> {
         Ok(There { own, open, labels })
     }
 
-    /// Opens one issue. `None`: GitHub will not have it.
-    async fn file(&mut self, draft: &Draft, there: &[Label]) -> Result<Option<IssueNumber>, Stop> {
+    /// The labels that an issue gets, `blocked` first, and those that it does not get.
+    fn labels(&self, draft: &Draft, there: &[Label]) -> (Vec<String>, Vec<String>) {
         let settings = &self.ctx.settings;
         let ours: Vec<&str> = std::iter::once(settings.approval_label.as_str())
             .chain(settings.only_label.as_deref())
             .collect();
         let (mut labels, left_out) = labels_to_file(&draft.labels, there, &ours);
         labels.insert(0, BLOCKED_LABEL.to_owned());
+        (labels, left_out)
+    }
+
+    /// Opens one issue. `None`: GitHub will not have it.
+    async fn file(
+        &mut self,
+        draft: &Draft,
+        labels: &[String],
+    ) -> Result<Option<IssueNumber>, Stop> {
         let (repo, body) = (&self.run.repo, self.body(draft));
-        let made = match self.github.create_issue(repo, &draft.title, &body, &labels).await {
+        let made = match self.github.create_issue(repo, &draft.title, &body, labels).await {
             Ok(made) => made,
             Err(e @ Error::Unprocessable { .. }) => {
                 self.refused += 1;
@@ -146,10 +161,6 @@ impl Filing<'_> {
             Err(e) => return Err(e.into()),
         };
         self.note(draft, made.number, false);
-        if !left_out.is_empty() {
-            let names = text::one_line(&left_out.join(", "), 150);
-            self.unsaid.push(format!("{}: labels left out: {names}", draft.file));
-        }
         if !made.has_label(BLOCKED_LABEL) {
             self.block(made.number).await?;
         }

@@ -189,7 +189,11 @@ impl Publishing<'_> {
             let title = match (run.issue, &run.title) {
                 (Some(n), Some(title)) if !title.is_empty() => format!("{title} (#{n})"),
                 (Some(n), _) => format!("Work on issue #{n}"),
-                (None, _) => text::one_line(run.prompt.as_deref().unwrap_or("Work"), 80),
+                // A prompt may have nothing in it that can be shown.
+                (None, _) => match text::one_line(run.prompt.as_deref().unwrap_or(""), 80) {
+                    title if title.is_empty() => "Work".into(),
+                    title => title,
+                },
             };
             (title, run.agent.as_ref().and_then(|a| a.last_words.clone()).unwrap_or_default())
         });

@@ -109,6 +109,15 @@ fn a_prompt_survives_a_crash_as_it_is() {
 }
 
 #[test]
+fn a_prompt_that_cannot_be_shown_still_ends_in_a_pull_request() {
+    let world = World::new();
+    dispatch(&world, &["--kind", "update"], b"\0\x01").ok();
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+    assert_eq!(world.pulls()[0].title, "Work");
+}
+
+#[test]
 fn a_prompt_of_8_mib_is_taken_and_a_larger_one_is_not() {
     let world = copying(true);
     let mut prompt = vec![b'x'; 8 << 20];
