@@ -7,11 +7,13 @@
 //! - **In the jail** ([`clone`]): our binary, as a jail's first process, makes and resets the clone
 //!   and packs what the agent committed. What it reports is a claim; the host checks the objects.
 
+mod claims;
 pub mod clone;
 mod host;
 mod mirror;
 mod publish;
 
+pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
 pub use mirror::Mirror;
 pub use publish::Imported;
@@ -46,6 +48,12 @@ pub enum Error {
         what: String,
         /// What is wrong.
         why: String,
+    },
+    /// Another host has taken the issue over: nothing was pushed.
+    #[error("another host has taken issue {issue} over")]
+    ClaimLost {
+        /// The issue.
+        issue: crate::domain::IssueNumber,
     },
     /// A file operation beside git failed.
     #[error("cannot {what} {}: {source}", path.display())]

@@ -152,6 +152,7 @@ fn record(
         resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
+        claim: None,
         agent: None,
         work: None,
         ended: None,

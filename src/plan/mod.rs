@@ -2,11 +2,13 @@
 //!
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
+//! - [`standing()`]: whether a host may take an issue that another may have;
 //! - [`conclude()`]: how a run ended, from what was seen;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
 mod branch;
+mod claim;
 mod conclude;
 mod retry;
 
@@ -15,5 +17,6 @@ pub use assign::{
     refused_by_labels,
 };
 pub use branch::first_free_branch;
+pub use claim::{Standing, standing};
 pub use conclude::{conclude, in_a_line};
 pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};
