@@ -38,11 +38,8 @@ pub struct Fence<'a> {
     pub issue: IssueNumber,
     /// The record that this host believes to be there.
     pub from: &'a str,
-    /// Its next one. The same each time that the push is tried again, or an answer that was lost
-    /// would look like somebody else's claim.
+    /// Its next one.
     pub next: &'a Claim,
-    /// The date of the next one; the same each time, too.
-    pub at: Timestamp,
 }
 
 impl Host {
@@ -92,17 +89,15 @@ impl Host {
         let what = format!("read the claim on issue {issue} of {url}");
         let Some(id) = self.claim_at(url, issue)? else { return Ok(None) };
         let show = ["cat-file", "commit", &id];
-        let commit = match self.local(&what, Some(repository), &show, b"") {
-            Ok(commit) => commit,
-            Err(_) => {
-                let name = Claim::ref_name(issue);
-                let fetch =
-                    ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", url, &name];
-                self.remote(&what, Some(repository), url, &fetch)?;
-                // Moved on since it was listed: whoever did that was quicker.
-                self.local(&what, Some(repository), &show, b"")?
-            }
-        };
+        self.make_bare(&what, repository)?;
+        let commit = self.local(&what, Some(repository), &show, b"").or_else(|_| {
+            let name = Claim::ref_name(issue);
+            let fetch =
+                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", url, &name];
+            self.remote(&what, Some(repository), url, &fetch)?;
+            // It fails if the claim moved on since it was listed: somebody was quicker.
+            self.local(&what, Some(repository), &show, b"")
+        })?;
         let commit = String::from_utf8_lossy(&commit);
         let message = commit.split_once("\n\n").map_or("", |(_, message)| message);
         match Claim::of_message(message) {
@@ -123,10 +118,7 @@ impl Host {
         now: Timestamp,
     ) -> Result<String, Error> {
         let what = "write a claim";
-        let dir = repository.display().to_string();
-        if !repository.join("HEAD").exists() {
-            self.local(what, None, &["init", "--quiet", "--bare", "--template=", "--", &dir], b"")?;
-        }
+        self.make_bare(what, repository)?;
         let write = |kind: &str, bytes: &[u8]| -> Result<String, Error> {
             let args = ["hash-object", "-t", kind, "-w", "--stdin"];
             let out = self.local(what, Some(repository), &args, bytes)?;
@@ -141,6 +133,16 @@ impl Host {
             "commit",
             format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{message}").as_bytes(),
         )
+    }
+
+    /// Makes the repository if it is not there. Git leaves one that is there as it is.
+    fn make_bare(&self, what: &str, repository: &Path) -> Result<(), Error> {
+        if repository.join("HEAD").exists() {
+            return Ok(());
+        }
+        let dir = repository.display().to_string();
+        let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
+        self.local(what, None, &args, b"").map(drop)
     }
 
     /// Moves the claim on an issue from `from` (`None`: it must not be there) to `to`, which

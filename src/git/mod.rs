@@ -49,12 +49,6 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// Another host has taken the issue over: nothing was pushed.
-    #[error("another host has taken issue {issue} over")]
-    ClaimLost {
-        /// The issue.
-        issue: crate::domain::IssueNumber,
-    },
     /// A file operation beside git failed.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -65,6 +59,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether the remote does not accept the token, or the token may not do this.
+    #[must_use]
+    pub fn is_access(&self) -> bool {
+        let signs = ["error: 401", "error: 403", "Authentication failed"];
+        matches!(self, Self::Failed { said, .. } if signs.iter().any(|sign| said.contains(sign)))
+    }
 }
 
 fn io_error(

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::{Error, Fence, Host, Mirror, io_error};
 use crate::domain::{BranchName, Claim};
 use crate::store::make_private_dir;
@@ -77,11 +79,11 @@ impl Host {
 
     /// Pushes the imported commits as `branch`, a branch that must not be there yet: never to a name
     /// that is not ours to write or is the default branch. With a `fence` the claim is moved on in
-    /// the same atomic step, so that a host which has lost the issue publishes nothing; what is
-    /// returned is the claim's new commit. Doing it again is harmless.
+    /// the same atomic step, so that a host which has lost the issue pushes nothing. Doing it again
+    /// is harmless.
     ///
     /// # Errors
-    /// When the name is not allowed, the remote refuses, or the claim is lost.
+    /// When the name is not allowed, the remote refuses, or the claim is not where the fence says.
     pub fn push(
         &self,
         imported: &Imported,
@@ -89,7 +91,7 @@ impl Host {
         branch: &BranchName,
         default: &BranchName,
         fence: Option<Fence<'_>>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<(), Error> {
         let what = format!("push {branch} to {url}");
         if !branch.is_ours() || branch == default {
             return Err(Error::Unexpected { what, why: "this branch is not ours to write".into() });
@@ -98,33 +100,23 @@ impl Host {
         // The lease says that the remote has no such branch: one that somebody made since the run
         // began is never written to, not even forward.
         let lease = format!("--force-with-lease=refs/heads/{branch}:");
-        let mut args = vec!["push", "--quiet", "--no-verify", "--atomic", &lease];
-        let claim = match &fence {
+        let claim = match fence {
             None => None,
-            Some(fence) => {
-                let next = self.write_claim(&imported.repository, fence.next, fence.at)?;
-                let name = Claim::ref_name(fence.issue);
-                let lease = format!("--force-with-lease={name}:{}", fence.from);
-                Some((lease, format!("{next}:{name}"), next))
+            Some(Fence { issue, from, next }) => {
+                let next = self.write_claim(&imported.repository, next, Timestamp::now())?;
+                let name = Claim::ref_name(issue);
+                Some((format!("--force-with-lease={name}:{from}"), format!("{next}:{name}")))
             }
         };
-        args.extend(claim.iter().map(|(lease, _, _)| lease.as_str()));
+        let mut args = vec!["push", "--quiet", "--no-verify", "--atomic", &lease];
+        args.extend(claim.iter().map(|(lease, _)| lease.as_str()));
         args.extend(["--", url, &refspec]);
-        args.extend(claim.iter().map(|(_, refspec, _)| refspec.as_str()));
+        args.extend(claim.iter().map(|(_, refspec)| refspec.as_str()));
         let pushed = self.remote(&what, Some(&imported.repository), url, &args);
-        let next = claim.as_ref().map(|(_, _, next)| next.clone());
-        let Err(refused) = pushed else { return Ok(next) };
-        let Some((fence, next)) = fence.zip(next) else {
+        pushed.map(drop).or_else(|e| {
             // The push whose answer was lost may have arrived: then a second one is refused.
-            let arrived = self.has_branch(url, branch, &imported.head);
-            return if arrived { Ok(None) } else { Err(refused) };
-        };
-        match self.claim_at(url, fence.issue) {
-            Ok(Some(id)) if id == next => Ok(Some(next)),
-            Ok(Some(id)) if id == fence.from => Err(refused),
-            Ok(_) => Err(Error::ClaimLost { issue: fence.issue }),
-            Err(_) => Err(refused),
-        }
+            if self.has_branch(url, branch, &imported.head) { Ok(()) } else { Err(e) }
+        })
     }
 
     /// Whether the remote's `branch` is at `head`.

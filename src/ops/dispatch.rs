@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
+use super::hold::Hold;
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::{Context, Exit, Failure};
 use crate::domain::{
@@ -70,15 +71,24 @@ pub async fn dispatch(
         }
         None => (None, Vec::new()),
     };
-    let run =
+    let mut run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
+    let hold = Hold::of(ctx, &run)?;
+    if let Some(hold) = &hold {
+        match hold.take(&run, false) {
+            Ok(claim) => run.claim = Some(claim),
+            Err(failure) => return Err(forget(ctx, &lock, failure)),
+        }
+        store::write_task(&ctx.root, &lock, &run)?;
+    }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
+        give_back(hold.as_ref(), &run);
         // What GitHub refused it has not done; only where it did not answer the label may be on.
         return Err(match failure.exit {
             Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
@@ -95,7 +105,18 @@ pub async fn dispatch(
             }
             Ok(Dispatched { run, pid })
         }
-        Err(failure) => Err(take_back(ctx, github, &lock, &run, failure).await),
+        Err(failure) => {
+            give_back(hold.as_ref(), &run);
+            Err(take_back(ctx, github, &lock, &run, failure).await)
+        }
+    }
+}
+
+/// Gives the claim back as far as that can be done now. It is in no way of this host's own next
+/// try, and for others it runs out.
+fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
+    if let Some(hold) = hold {
+        let _ = hold.release(run);
     }
 }
 

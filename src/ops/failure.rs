@@ -83,7 +83,8 @@ impl From<home::Error> for Failure {
 
 impl From<git::Error> for Failure {
     fn from(e: git::Error) -> Self {
-        Self::new(Exit::Failed, e.to_string())
+        let exit = if e.is_access() { Exit::Access } else { Exit::Failed };
+        Self::new(exit, e.to_string())
     }
 }
 

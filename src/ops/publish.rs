@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::Hold;
 use super::step::record;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+    BLOCKED_LABEL, ClaimHeld, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
 };
 use crate::git::Imported;
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
@@ -58,8 +59,9 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
             format!("the task of worker {worker} has not ended"),
         ));
     };
+    let hold = Hold::of(ctx, &run)?.zip(run.claim.as_ref());
     let mut publishing =
-        Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
+        Publishing { ctx, github: &github, run: &run, hold, ended, done: Published::default() };
     match publishing.all().await {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
         Err(later) => Ok(PublishAnswer::Later(later)),
@@ -70,6 +72,8 @@ struct Publishing<'a> {
     ctx: &'a Context,
     github: &'a GitHub,
     run: &'a Run,
+    /// The issue's claim.
+    hold: Option<(Hold<'a>, &'a ClaimHeld)>,
     ended: Ended,
     done: Published,
 }
@@ -82,18 +86,38 @@ impl Publishing<'_> {
             match self.pull_request(&work).await {
                 Ok(pr) => self.done.pr = Some(pr),
                 Err(Refused::Later(why)) => return Err(why),
-                Err(Refused::Final(why)) => {
-                    self.ended = Ended { outcome: Outcome::Failed, why };
-                    self.done.ended = Some(self.ended.clone());
-                }
+                Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
             }
         }
         let Some(issue) = self.run.issue else { return Ok(()) };
+        if !self.still_ours()? {
+            // Issue, labels and comments are the other host's now.
+            self.end(Outcome::Lost, "another host has taken the issue over".into());
+            return Ok(());
+        }
         if let Some(body) = self.comment_text(&work) {
             let result = self.comment(issue, &body).await;
             self.note(result, "the comment")?;
         }
-        self.labels(issue).await
+        self.labels(issue).await?;
+        if let Some((hold, _)) = &self.hold {
+            // All is said: if this fails, the claim runs out by itself.
+            let _ = hold.release(self.run);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, outcome: Outcome, why: String) {
+        self.ended = Ended { outcome, why };
+        self.done.ended = Some(self.ended.clone());
+    }
+
+    /// `Err`: the remote does not tell; try again later.
+    fn still_ours(&self) -> Result<bool, String> {
+        match &self.hold {
+            Some((hold, _)) => hold.still_ours(self.run).map_err(|e| e.to_string()),
+            None => Ok(true),
+        }
     }
 
     /// Remembers what GitHub refused for good; gives back what will pass.
@@ -117,7 +141,10 @@ impl Publishing<'_> {
         let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
         let imported = Imported { repository, head: head.clone(), commits: work.commits };
         let url = self.ctx.settings.clone_url(&self.run.repo);
-        git.push(&imported, &url, branch, base).map_err(|e| {
+        let next = self.hold.as_ref().map(|(hold, held)| hold.next(self.run, held));
+        let fence = self.hold.as_ref().zip(next.as_ref());
+        let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
+        git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
             if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
         })?;
