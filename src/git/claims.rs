@@ -59,11 +59,7 @@ impl Host {
         Ok(self.list_claims(url, &format!("issue-{issue}"))?.remove(&issue))
     }
 
-    fn list_claims(
-        &self,
-        url: &str,
-        which: &str,
-    ) -> Result<BTreeMap<IssueNumber, String>, Error> {
+    fn list_claims(&self, url: &str, which: &str) -> Result<BTreeMap<IssueNumber, String>, Error> {
         let what = format!("look at the claims of {url}");
         let pattern = format!("{}{which}", Claim::REFS);
         let out = self.remote(&what, None, url, &["ls-remote", "--", url, &pattern])?;

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use super::hold::Hold;
 use super::claim::{check_issue, label, still_ours, take_worker};
+use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -33,6 +33,8 @@ pub struct Request {
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
+    /// The worker of another host that is gone, whose label may be on the issue.
+    pub abandoned_by: Option<WorkerId>,
 }
 
 /// A run that is under way.
@@ -65,8 +67,7 @@ pub async fn dispatch(
     let lock = take_worker(ctx, request.worker.as_ref())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) =
-                check_issue(ctx, github, &request.repo, number, request.explicit).await?;
+            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
             (Some(issue), old)
         }
         None => (None, Vec::new()),
@@ -79,7 +80,7 @@ pub async fn dispatch(
     }
     let hold = Hold::of(ctx, &run)?;
     if let Some(hold) = &hold {
-        match hold.take(&run, false) {
+        match hold.take(&run, request.abandoned_by.is_some()) {
             Ok(claim) => run.claim = Some(claim),
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
@@ -116,7 +117,7 @@ pub async fn dispatch(
 /// try, and for others it runs out.
 fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
     if let Some(hold) = hold {
-        let _ = hold.release(run);
+        let _ = hold.release(&run.run);
     }
 }
 

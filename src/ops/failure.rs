@@ -83,8 +83,11 @@ impl From<home::Error> for Failure {
 
 impl From<git::Error> for Failure {
     fn from(e: git::Error) -> Self {
-        let exit = if e.is_access() { Exit::Access } else { Exit::Failed };
-        Self::new(exit, e.to_string())
+        if e.is_access() {
+            return Self::new(Exit::Access, e.to_string())
+                .hint("the token needs read and write access to the repository's contents");
+        }
+        Self::new(Exit::Failed, e.to_string())
     }
 }
 

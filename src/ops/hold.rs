@@ -5,13 +5,16 @@
 //! for its whole time may be taken over; that time is longer than an agent may take, so nothing has
 //! to be renewed while one works.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::dispatch::fresh_uuid;
 use super::{Context, Exit, Failure};
-use crate::domain::{Claim, ClaimHeld, ClaimState, HostId, IssueNumber, Limits, Run};
+use crate::domain::{
+    Claim, ClaimHeld, ClaimState, HostId, IssueNumber, Limits, RepoSlug, Run, RunId, WorkerId,
+};
 use crate::git::{Fence, FoundClaim, Host, Swap};
 use crate::plan::{Standing, standing};
 use crate::process::uptime;
@@ -25,6 +28,7 @@ pub(super) struct Hold<'a> {
     ctx: &'a Context,
     git: Host,
     url: String,
+    repo: RepoSlug,
     issue: IssueNumber,
     me: HostId,
 }
@@ -35,70 +39,114 @@ impl<'a> Hold<'a> {
     /// # Errors
     /// When there is no git, or this host cannot tell who it is.
     pub(super) fn of(ctx: &'a Context, run: &Run) -> Result<Option<Self>, Failure> {
-        let Some(issue) = run.issue.filter(|_| ctx.settings.claims) else { return Ok(None) };
-        let random = || u32::from_str_radix(&fresh_uuid()[..8], 16).unwrap_or(0);
-        let me = store::host_id(&ctx.root, random)?;
-        let url = ctx.settings.clone_url(&run.repo);
-        Ok(Some(Self { ctx, git: ctx.git()?, url, issue, me }))
+        match run.issue {
+            Some(issue) => Self::on(ctx, &run.repo, issue),
+            None => Ok(None),
+        }
     }
 
-    /// Takes the claim for `run`, or makes sure that it still has it: after a restart with its full
-    /// time. `labelled`: the issue bears a label of the host whose claim may be there.
+    /// For an issue, whoever has it.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub(super) fn on(
+        ctx: &'a Context,
+        repo: &RepoSlug,
+        issue: IssueNumber,
+    ) -> Result<Option<Self>, Failure> {
+        if !ctx.settings.claims {
+            return Ok(None);
+        }
+        let random = || u32::from_str_radix(&fresh_uuid()[..8], 16).unwrap_or(0);
+        let me = store::host_id(&ctx.root, random)?;
+        let url = ctx.settings.clone_url(repo);
+        Ok(Some(Self { ctx, git: ctx.git()?, url, repo: repo.clone(), issue, me }))
+    }
+
+    /// Where the claims on all issues of the repository are.
+    ///
+    /// # Errors
+    /// When the remote does not tell.
+    pub(super) fn all(&self) -> Result<BTreeMap<IssueNumber, String>, Failure> {
+        Ok(self.git.claims(&self.url)?)
+    }
+
+    /// Whose label may be taken off: the worker of another host whose claim, seen at `id` just now,
+    /// has run out.
+    ///
+    /// # Errors
+    /// When the remote does not tell, or what was seen cannot be remembered.
+    pub(super) fn run_out(&self, id: &str) -> Result<Option<WorkerId>, Failure> {
+        // Most of the time a look at what is remembered is enough.
+        if self.unchanged(id)? < MARGIN {
+            return Ok(None);
+        }
+        let Some(found) = self.read()? else { return Ok(None) };
+        let theirs = found.claim.host != self.me
+            && self.unchanged(&found.id)?.as_secs() >= found.claim.ttl_secs;
+        Ok(theirs.then_some(found.claim.worker))
+    }
+
+    fn unchanged(&self, id: &str) -> Result<Duration, Failure> {
+        let Some(now) = uptime() else { return Ok(Duration::ZERO) };
+        Ok(store::unchanged_for(&self.ctx.root, &self.repo, self.issue, id, &now)?)
+    }
+
+    /// Takes the claim for a run that has none yet. `labelled`: the issue bears a label of the host
+    /// whose claim may be there.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has it; else when it is not known who has it.
     pub(super) fn take(&self, run: &Run, labelled: bool) -> Result<ClaimHeld, Failure> {
         // Most issues have never been claimed: no look is needed to try.
-        if run.claim.is_none() && run.attempt == 1 && !labelled
-            && let Some(held) = self.swap(run, None, 1)?
-        {
+        if !labelled && let Some(held) = self.swap(run, None, 1)? {
             return Ok(held);
         }
         let found = self.read()?;
         let from = found.as_ref().map(|f| f.id.as_str());
-        match self.judge(run, found.as_ref(), labelled)? {
-            Standing::Ours { epoch } if run.attempt == 1 => {
-                let id = from.unwrap_or_default().to_owned();
-                Ok(ClaimHeld { id, epoch, at: Timestamp::now() })
-            }
+        let unchanged = from.map_or(Ok(Duration::ZERO), |id| self.unchanged(id))?;
+        let claim = found.as_ref().map(|f| &f.claim);
+        match standing(claim, &self.me, &run.run, unchanged, labelled) {
             Standing::Ours { epoch } | Standing::Free { epoch } => {
-                self.swap(run, from, epoch)?.ok_or_else(|| self.refused(run, "another host"))
+                self.swap(run, from, epoch)?.ok_or_else(|| self.refused("another host"))
             }
             Standing::Theirs { left } => {
-                let by = found.map_or_else(String::new, |f| {
-                    format!("worker {} of {}", f.claim.worker, f.claim.host)
-                });
+                let by = |claim: &Claim| format!("worker {} of {}", claim.worker, claim.host);
                 let minutes = left.as_secs().div_ceil(60);
-                Err(self.refused(run, &by).hint(format!(
+                Err(self.refused(&claim.map(by).unwrap_or_default()).hint(format!(
                     "if that host is gone, this one may take it over in {minutes} minutes"
                 )))
             }
         }
     }
 
-    fn refused(&self, run: &Run, by: &str) -> Failure {
-        Failure::new(Exit::Refused, format!("{}#{} is held by {by}", run.repo, self.issue))
+    /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
+    /// earlier attempt gets its full time again.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
+    pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
+        let Some(held) = &run.claim else { return self.take(run, false) };
+        match self.read()? {
+            Some(found) if self.is_of(&found.claim, &run.run) => {
+                if run.attempt == 1 {
+                    return Ok(held.clone());
+                }
+                let renewed = self.swap(run, Some(&found.id), found.claim.epoch)?;
+                renewed.ok_or_else(|| self.refused("another host"))
+            }
+            Some(found) => Err(self.refused(&format!("{} now", found.claim.host))),
+            None => Err(self.refused("nobody: its claim was removed")),
+        }
+    }
+
+    fn refused(&self, by: &str) -> Failure {
+        Failure::new(Exit::Refused, format!("{}#{} is held by {by}", self.repo, self.issue))
     }
 
     fn read(&self) -> Result<Option<FoundClaim>, Failure> {
         let objects = store::claims_repository(&self.ctx.root);
         Ok(self.git.read_claim(&objects, &self.url, self.issue)?)
-    }
-
-    fn judge(
-        &self,
-        run: &Run,
-        found: Option<&FoundClaim>,
-        labelled: bool,
-    ) -> Result<Standing, Failure> {
-        let unchanged = match (found, uptime()) {
-            (Some(found), Some(now)) => {
-                store::unchanged_for(&self.ctx.root, &run.repo, self.issue, &found.id, &now)?
-            }
-            _ => Duration::ZERO,
-        };
-        let claim = found.map(|f| &f.claim);
-        Ok(standing(claim, &self.me, &run.run, unchanged, labelled))
     }
 
     /// Writes a claim of `run` in the place of `from`. `None`: something else was there.
@@ -127,6 +175,20 @@ impl<'a> Hold<'a> {
         Claim::new(self.me.clone(), run.worker.clone(), run.run.clone(), epoch, nonce, ttl)
     }
 
+    /// Gives the claim its full time again when half of it is over: a run that a person stopped waits
+    /// for that person, not for another host. `None`: there is nothing to do, or it is lost.
+    ///
+    /// # Errors
+    /// When it is not known whether it was renewed.
+    pub(super) fn renew(&self, run: &Run, now: Timestamp) -> Result<Option<ClaimHeld>, Failure> {
+        let Some(held) = &run.claim else { return Ok(None) };
+        let age = now.duration_since(held.at).unsigned_abs();
+        if age < time_to_live(&run.limits) / 2 {
+            return Ok(None);
+        }
+        self.swap(run, Some(&held.id), held.epoch)
+    }
+
     /// The claim that replaces `held` in the push of `run`'s work.
     pub(super) fn next(&self, run: &Run, held: &ClaimHeld) -> Claim {
         self.claim(run, held.epoch, fresh_uuid())
@@ -142,12 +204,20 @@ impl<'a> Hold<'a> {
     ///
     /// # Errors
     /// When the remote does not tell.
-    pub(super) fn still_ours(&self, run: &Run) -> Result<bool, Failure> {
+    pub(super) fn still_ours(&self, run: &RunId) -> Result<bool, Failure> {
         Ok(self.read()?.is_some_and(|found| self.is_of(&found.claim, run)))
     }
 
-    fn is_of(&self, claim: &Claim, run: &Run) -> bool {
-        (&claim.host, &claim.run) == (&self.me, &run.run)
+    /// Whether another host has, or has had, the issue since `run`.
+    ///
+    /// # Errors
+    /// When the remote does not tell.
+    pub(super) fn taken_over(&self, run: &RunId) -> Result<bool, Failure> {
+        Ok(self.read()?.is_some_and(|found| !self.is_of(&found.claim, run)))
+    }
+
+    fn is_of(&self, claim: &Claim, run: &RunId) -> bool {
+        (&claim.host, &claim.run) == (&self.me, run)
     }
 
     /// Marks the claim as done if it is still this run's. That matters to other hosts only, and a
@@ -155,7 +225,7 @@ impl<'a> Hold<'a> {
     ///
     /// # Errors
     /// When it is not known whether it was marked.
-    pub(super) fn release(&self, run: &Run) -> Result<(), Failure> {
+    pub(super) fn release(&self, run: &RunId) -> Result<(), Failure> {
         let Some(FoundClaim { id, mut claim }) = self.read()? else { return Ok(()) };
         if !self.is_of(&claim, run) || claim.state == ClaimState::Done {
             return Ok(());

@@ -28,7 +28,7 @@ use crate::store::{self, make_private_dir, write_private};
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
-        run.claim = Some(hold.take(run, false).map_err(|e| e.to_string())?);
+        run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
     }
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;

@@ -102,7 +102,7 @@ impl Publishing<'_> {
         self.labels(issue).await?;
         if let Some((hold, _)) = &self.hold {
             // All is said: if this fails, the claim runs out by itself.
-            let _ = hold.release(self.run);
+            let _ = hold.release(&self.run.run);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Publishing<'_> {
     /// `Err`: the remote does not tell; try again later.
     fn still_ours(&self) -> Result<bool, String> {
         match &self.hold {
-            Some((hold, _)) => hold.still_ours(self.run).map_err(|e| e.to_string()),
+            Some((hold, _)) => hold.still_ours(&self.run.run).map_err(|e| e.to_string()),
             None => Ok(true),
         }
     }

@@ -12,10 +12,7 @@ mod claim;
 mod conclude;
 mod retry;
 
-pub use assign::{
-    Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign,
-    refused_by_labels,
-};
+pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
 pub use claim::{Standing, standing};
 pub use conclude::{conclude, in_a_line};

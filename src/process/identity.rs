@@ -26,7 +26,7 @@ pub struct Uptime {
     /// The boot that it counts from.
     pub boot: String,
     /// Seconds since.
-    pub secs: u64,
+    pub secs: i64,
 }
 
 /// Now, by that clock; `None` where the kernel does not tell.
@@ -34,7 +34,7 @@ pub struct Uptime {
 pub fn uptime() -> Option<Uptime> {
     let boot = boot_id()?;
     let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
-    Some(Uptime { boot, secs: u64::try_from(clock.tv_sec()).ok()? })
+    Some(Uptime { boot, secs: clock.tv_sec() })
 }
 
 fn boot_id() -> Option<String> {

@@ -23,7 +23,7 @@ struct Seen {
     version: u32,
     id: String,
     boot: String,
-    secs: u64,
+    secs: i64,
 }
 
 /// The largest file of these.
@@ -74,7 +74,7 @@ pub fn unchanged_for(
     let known = known.and_then(|bytes| serde_json::from_slice::<Seen>(&bytes).ok());
     if let Some(seen) = known
         && (seen.id.as_str(), seen.boot.as_str()) == (id, now.boot.as_str())
-        && let Some(secs) = now.secs.checked_sub(seen.secs)
+        && let Ok(secs) = u64::try_from(now.secs.saturating_sub(seen.secs))
     {
         return Ok(Duration::from_secs(secs));
     }
@@ -84,6 +84,23 @@ pub fn unchanged_for(
     make_private_dir(&dir)?;
     write_private(&path, &json)?;
     Ok(Duration::ZERO)
+}
+
+/// Whether the claims of a repository were last looked at `every` ago or longer; if so, this counts
+/// as a look.
+///
+/// # Errors
+/// When that cannot be remembered.
+pub fn claims_are_due(root: &Root, repo: &RepoSlug, every: Duration) -> Result<bool, Error> {
+    let dir = root.github().join("claims").join("looked");
+    let path = dir.join(format!("{}-{}", repo.owner(), repo.name()));
+    let looked = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
+    if looked.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < every) {
+        return Ok(false);
+    }
+    make_private_dir(&dir)?;
+    write_private(&path, b"")?;
+    Ok(true)
 }
 
 #[cfg(test)]
