@@ -11,6 +11,7 @@ mod claims;
 pub mod clone;
 mod host;
 mod mirror;
+mod outbox;
 mod publish;
 
 pub use claims::{Fence, FoundClaim, Swap};

@@ -21,6 +21,7 @@ mod context;
 pub mod dispatch;
 pub mod doctor;
 mod failure;
+mod filing;
 mod hold;
 pub mod init;
 mod jailing;
