@@ -16,6 +16,7 @@ mod dispatch;
 mod faults;
 mod git;
 mod happy;
+mod hosts;
 mod jail;
 mod kinds;
 mod kinds_faults;
