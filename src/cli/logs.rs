@@ -1,13 +1,13 @@
 //! `logs`
 
-use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::print::{self, CYAN, DIM, RED, styled};
+use super::watch;
 use crate::domain::WorkerId;
 use crate::executor::Said;
-use crate::ops::watching::Log;
+use crate::ops::log::Log;
 use crate::ops::{Context, Exit, Failure};
 
 /// Print the whole conversation of a worker's current run, or of its last one
@@ -39,43 +39,34 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         print::out(&format!("{}\n", log.path().display()));
         return Ok(ExitCode::SUCCESS);
     }
-    if args.raw && !args.follow && !std::io::stdout().is_terminal() {
-        return copy(log.path());
-    }
-    let each = |line: &[u8], said: Vec<Said>| {
-        if args.raw {
-            raw(line);
-        } else {
-            for said in &said {
-                print::out(&shown(said));
-            }
-        }
-    };
-    if args.follow {
-        log.follow(ctx, 0, each)?;
-    } else {
-        log.read(each)?;
+    let readable = |said: &[Said]| print::out(&said.iter().map(shown).collect::<String>());
+    match (args.raw, args.follow) {
+        (false, false) => log.read(readable)?,
+        (false, true) => watch::note(log.follow(ctx, 0, readable)?.as_ref()),
+        (true, false) if !std::io::stdout().is_terminal() => copy(&log)?,
+        (true, false) => log.read_raw(raw)?,
+        (true, true) => watch::note(log.follow_raw(ctx, 0, raw)?.as_ref()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The file itself, by the kernel.
-fn copy(path: &std::path::Path) -> Result<ExitCode, Failure> {
-    let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
-    let mut log = File::open(path).map_err(fail)?;
-    match std::io::copy(&mut log, &mut std::io::stdout().lock()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(fail(e)),
-        _ => Ok(ExitCode::SUCCESS),
+fn copy(log: &Log) -> Result<(), Failure> {
+    match std::io::copy(&mut log.file()?, &mut std::io::stdout().lock()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, format!("cannot copy {}: {e}", log.path().display())))
+        }
+        _ => Ok(()),
     }
 }
 
-fn raw(line: &[u8]) {
+fn raw(bytes: &[u8]) {
     if std::io::stdout().is_terminal() {
-        print::out(&tame(&String::from_utf8_lossy(line)));
+        print::out(&tame(&String::from_utf8_lossy(bytes)));
         return;
     }
     let mut out = std::io::stdout().lock();
-    if out.write_all(line).and_then(|()| out.flush()).is_err() {
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
 }
@@ -107,15 +98,9 @@ fn shown(said: &Said) -> String {
             text + "\n"
         }
         Said::Todos(todos) => {
-            let mark = |status: &str| match status {
-                "completed" => "✓",
-                "in_progress" => "→",
-                _ => "○",
-            };
-            let lines = todos.iter().map(|t| format!("  {} {}\n", mark(&t.status), tame(&t.what)));
+            let lines = todos.iter().map(|t| format!("  {} {}\n", t.status.mark(), tame(&t.what)));
             lines.collect::<String>() + "\n"
         }
-        // The same words have just been said.
-        Said::End(_) => String::new(),
+        Said::End(how) => format!("{}\n", styled(DIM, &format!("ended: {}", tame(how)))),
     }
 }

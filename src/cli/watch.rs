@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -42,8 +42,9 @@ fn code(outcome: Outcome) -> u8 {
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let mut progress = Progress::new();
-    let ends = wait(ctx, &args.ids, args.any, |still| progress.show(still));
+    let progress = Progress::new();
+    let every = progress.on.then_some(EVERY);
+    let ends = wait(ctx, &args.ids, args.any, every, |still| progress.show(still));
     progress.clear();
     let mut ends = ends?;
     ends.sort_by_key(|end| args.ids.iter().position(|id| *id == end.run.worker));
@@ -54,33 +55,44 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(worst.unwrap_or(0)))
 }
 
+/// Says on standard error why nothing more is to be seen of a run.
+pub(super) fn note(end: Option<&End>) {
+    if let Some(end) = end {
+        print::note(line(end).trim_end());
+    }
+}
+
 fn line(end: &End) -> String {
     let run = &end.run;
     let outcome = styled(outcome_style(end.outcome), end.outcome.as_str());
     let more = match (&run.pr, &run.ended) {
+        _ if end.outcome == Outcome::Lost && run.ended_at.is_none() => {
+            "its supervisor is gone; the next `assign` carries on".to_owned()
+        }
         (Some(pr), _) => pr.url.clone(),
         (None, Some(ended)) => text::one_line(&ended.why, 120),
-        (None, None) => "its supervisor is gone; the next `assign` carries on".to_owned(),
+        (None, None) => String::new(),
     };
     format!("worker {}  {}  {outcome}  {more}\n", run.worker, run.subject())
 }
 
+/// How often the progress is shown anew.
+const EVERY: Duration = Duration::from_secs(1);
+
 /// A line on a terminal that is written over; nothing in a pipe.
 struct Progress {
     on: bool,
-    next: Instant,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { on: std::io::stderr().is_terminal(), next: Instant::now() }
+        Self { on: std::io::stderr().is_terminal() }
     }
 
-    fn show(&mut self, still: &[Run]) {
-        if !self.on || Instant::now() < self.next {
+    fn show(&self, still: &[Run]) {
+        if !self.on {
             return;
         }
-        self.next = Instant::now() + Duration::from_secs(1);
         let now = Timestamp::now().as_second();
         let parts: Vec<String> = still
             .iter()

@@ -8,8 +8,9 @@
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
-//! | [`queries`] | what people ask: status, history, logs |
-//! | [`watching`] | following an agent's words, waiting for its end |
+//! | [`queries`] | what people ask: status, history |
+//! | [`log`], [`todos`] | what an agent says and does, now and so far |
+//! | [`watching`] | waiting for the end of runs |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
@@ -22,6 +23,7 @@ pub mod doctor;
 mod failure;
 pub mod init;
 mod jailing;
+pub mod log;
 mod prepare;
 mod prompt;
 pub mod publish;
@@ -29,6 +31,7 @@ pub mod queries;
 pub mod step;
 pub mod stop;
 pub mod supervise;
+pub mod todos;
 mod trust;
 mod verify;
 pub mod watching;

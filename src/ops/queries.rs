@@ -107,7 +107,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
     }
 }
 
-fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
+pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
@@ -175,22 +175,4 @@ pub fn history(
         })
         .collect();
     Ok((entries, skipped))
-}
-
-/// The log of a worker's current run, or of its last one.
-///
-/// # Errors
-/// When the worker does not exist or has never run.
-pub fn log_path(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
-    known(ctx, id)?;
-    let paths = ctx.root.record(id);
-    if paths.log().exists() {
-        return Ok(paths.log());
-    }
-    let (runs, _) = store::completed(&ctx.root, Some(id))?;
-    runs.iter()
-        .rev()
-        .map(|run| paths.completed().join(format!("{}.log", run.archive_stem())))
-        .find(|path| path.exists())
-        .ok_or_else(|| Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
 }

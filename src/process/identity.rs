@@ -1,6 +1,10 @@
 //! Which process a PID means. A bare PID is never trusted: it comes round again.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A process, named so that it cannot be confused with a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +17,30 @@ pub struct Identity {
     pub boot_id: String,
 }
 
+impl Identity {
+    /// A descriptor that becomes readable when the process ends; `None` if it has, or if this is not
+    /// the machine that it lives on.
+    #[must_use]
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // Asked in this order: if the PID is the right one's now, it was when it was opened.
+        let is_it = start_time(self.pid) == Some(self.start) && boot_id()? == self.boot_id;
+        // One that nobody has buried yet has its PID still.
+        let ended = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], 0_u8).ok()? > 0;
+        (is_it && !ended).then_some(fd)
+    }
+}
+
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
 /// The identity of this process; `None` where `/proc` does not tell.
 #[must_use]
 pub fn identity_of_self() -> Option<Identity> {
     let pid = std::process::id();
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-    Some(Identity { pid, start: start_time(pid)?, boot_id })
+    Some(Identity { pid, start: start_time(pid)?, boot_id: boot_id()? })
 }
 
 /// When the process started, in clock ticks since boot: field 22 of `/proc/PID/stat`.
@@ -39,5 +61,8 @@ mod tests {
         let me = identity_of_self().unwrap();
         assert_eq!(start_time(me.pid), Some(me.start));
         assert_eq!(start_time(u32::MAX), None);
+        assert!(me.open().is_some());
+        assert!(Identity { start: me.start + 1, ..me.clone() }.open().is_none());
+        assert!(Identity { boot_id: "another".into(), ..me }.open().is_none());
     }
 }

@@ -19,6 +19,7 @@ mod jail;
 mod limits;
 mod outcomes;
 mod queries;
+mod streams;
 mod trust;
 mod words;
 mod world;
