@@ -1,6 +1,8 @@
 //! `logs`
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::print::{self, CYAN, DIM, RED, styled};
@@ -50,9 +52,12 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file itself, by the kernel.
+/// The file itself: by the kernel into another file, else in large pieces.
 fn copy(log: &Log) -> Result<(), Failure> {
-    match std::io::copy(&mut log.file()?, &mut std::io::stdout().lock()) {
+    let mut log_file = BufReader::with_capacity(128 << 10, log.file()?);
+    // Not through the standard library's own buffer, which looks for the ends of lines.
+    let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match out.and_then(|mut out| std::io::copy(&mut log_file, &mut out)) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, format!("cannot copy {}: {e}", log.path().display())))
         }
