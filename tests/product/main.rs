@@ -9,6 +9,7 @@ mod openapi;
 mod again;
 mod assign;
 mod budgets;
+mod by_hand;
 mod config;
 mod described;
 mod dispatch;
