@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::print::{self, CYAN, DIM, RED, styled};
 use super::watch;
-use crate::domain::WorkerId;
+use crate::domain::{WorkerId, text};
 use crate::executor::Said;
 use crate::ops::log::Log;
 use crate::ops::{Context, Exit, Failure};
@@ -76,10 +76,15 @@ fn raw(bytes: &[u8]) {
     }
 }
 
-/// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`.
+/// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`, other
+/// invisible ones are left out.
 fn tame(text: &str) -> String {
-    let tame = |c: char| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c };
-    text.chars().map(tame).collect()
+    let tame = |c: char| match c {
+        '\n' | '\t' => Some(c),
+        _ if c.is_control() => Some('\u{fffd}'),
+        _ => Some(c).filter(|c| !text::is_invisible(*c)),
+    };
+    text.chars().filter_map(tame).collect()
 }
 
 /// Answers of tools are cut here: they are what the agent read, not what it said.

@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn tasks_are_created_changed_and_deleted_by_the_ids_that_the_answers_tell() {
         assert_eq!(after(TASKS.lines()), ["✓ Read the notes", "→ Mend all the notes", "○ Commit"]);
-        let early: Vec<_> = TASKS.lines().take_while(|l| !l.contains("TaskUpdate\"")).collect();
+        let early: Vec<_> =
+            TASKS.lines().take_while(|l| !l.contains(r#""name":"TaskUpdate""#)).collect();
         let all =
             ["○ Read the notes", "○ Mend the notes", "○ Ask whether two is right", "○ Commit"];
         assert_eq!(after(early), all);

@@ -91,3 +91,47 @@ impl Waiting {
         Ok(Woken::Look)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    // What would not wake it up would hang here.
+    fn wakes(waiting: &Waiting, processes: &[Option<OwnedFd>]) {
+        assert_eq!(waiting.wait(processes, None).unwrap(), Woken::Look);
+    }
+
+    #[test]
+    fn it_wakes_up_when_an_entry_changes_a_file_is_written_or_a_process_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut waiting = Waiting::on([dir.path()]);
+        assert!(waiting.0.is_some());
+        let mut file = File::create(dir.path().join("a")).unwrap();
+        wakes(&waiting, &[]);
+        waiting.also_on(&file);
+        std::fs::rename(dir.path().join("a"), dir.path().join("b")).unwrap();
+        wakes(&waiting, &[]);
+        file.write_all(b"x").unwrap();
+        wakes(&waiting, &[]);
+
+        let mut child = crate::process::command("/bin/cat");
+        let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let boot_id = crate::process::identity_of_self().unwrap().boot_id;
+        let start = crate::process::start_time(child.id()).unwrap();
+        let identity = crate::process::Identity { pid: child.id(), start, boot_id };
+        let open = identity.open();
+        assert!(open.is_some());
+        drop(child.stdin.take());
+        wakes(&waiting, &[open]);
+        assert!(identity.open().is_none(), "it has ended, though nobody has asked how");
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn where_nothing_tells_it_wakes_up_by_itself() {
+        wakes(&Waiting::on([Path::new("/no/such/directory")]), &[]);
+        let dir = tempfile::tempdir().unwrap();
+        wakes(&Waiting::on([dir.path()]), &[None]);
+    }
+}
