@@ -42,7 +42,7 @@ fn code(outcome: Outcome) -> u8 {
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let progress = Progress::new();
+    let mut progress = Progress::new();
     let every = progress.on.then_some(EVERY);
     let ends = wait(ctx, &args.ids, args.any, every, |still| progress.show(still));
     progress.clear();
@@ -82,14 +82,15 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A line on a terminal that is written over; nothing in a pipe.
 struct Progress {
     on: bool,
+    shown: String,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { on: std::io::stderr().is_terminal() }
+        Self { on: std::io::stderr().is_terminal(), shown: String::new() }
     }
 
-    fn show(&self, still: &[Run]) {
+    fn show(&mut self, still: &[Run]) {
         if !self.on {
             return;
         }
@@ -101,11 +102,11 @@ impl Progress {
                 format!("{} {} {elapsed}", run.worker, run.subject())
             })
             .collect();
-        let _ = write!(
-            std::io::stderr(),
-            "\r\u{1b}[Kwaiting: {}",
-            text::one_line(&parts.join(", "), 100)
-        );
+        let line = text::one_line(&parts.join(", "), 100);
+        if line != self.shown {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[Kwaiting: {line}");
+            self.shown = line;
+        }
     }
 
     fn clear(&self) {
