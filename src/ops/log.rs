@@ -80,7 +80,8 @@ impl Log {
 
     /// `None`: nothing has been said yet.
     fn open(&self) -> Result<Option<File>, Failure> {
-        for path in [&self.path, &self.archived] {
+        // In this order: when this run is archived, another one may write under the old name.
+        for path in [&self.archived, &self.path] {
             match File::open(path) {
                 Ok(file) => return Ok(Some(file)),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
@@ -92,8 +93,7 @@ impl Log {
 
     /// The file that is to be read after `file`, if there is one: a run that was taken up again may
     /// write to another.
-    fn next(&self, file: Option<&File>) -> Result<Option<File>, Failure> {
-        let Some(file) = file else { return self.open() };
+    fn successor(&self, file: &File) -> Result<Option<File>, Failure> {
         let (Ok(here), Ok(there)) = (file.metadata(), fs::metadata(&self.path)) else {
             return Ok(None);
         };
@@ -107,7 +107,7 @@ impl Log {
         self.open()?.ok_or_else(|| {
             let worker = &self.run.worker;
             Failure::new(Exit::Failed, format!("the agent of worker {worker} has said nothing yet"))
-                .hint(format!("it is {}; -f waits", self.run.phase))
+                .hint(format!("`claude-workers status {worker}` tells how far it is"))
         })
     }
 
@@ -238,7 +238,12 @@ impl Log {
             };
             // The open file stays the same one when the log is archived under another name.
             source.drain(&mut buffer, &mut each).map_err(|e| self.unreadable(e))?;
-            if let Some(mut next) = self.next(source.file.as_ref())? {
+            let next = match (&source.file, &seen) {
+                (None, _) => self.open()?,
+                (Some(_), Observed::Over(_)) => None,
+                (Some(file), Observed::Still(_)) => self.successor(file)?,
+            };
+            if let Some(mut next) = next {
                 next.seek(SeekFrom::Start(from.take().unwrap_or(0)))
                     .map_err(|e| self.unreadable(e))?;
                 observer.also_on(&next);

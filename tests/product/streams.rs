@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 
-use claude_workers::domain::Run;
+use claude_workers::domain::{Ended, Outcome, Run};
 use claude_workers::process::command;
 use claude_workers::store::{self, WorkerLock};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::world::{APP, Config, Said, World};
@@ -64,6 +66,7 @@ impl Follower {
 
 /// A run under way whose supervisor is this test.
 struct Held {
+    run: Run,
     lock: WorkerLock,
     log: PathBuf,
 }
@@ -82,7 +85,7 @@ impl Held {
         }))
         .unwrap();
         store::write_task(&world.root, &lock, &run).unwrap();
-        Self { lock, log: world.root.record(&id).log() }
+        Self { run, lock, log: world.root.record(&id).log() }
     }
 
     fn write(&self, text: impl AsRef<[u8]>) {
@@ -243,13 +246,24 @@ fn a_run_that_has_said_nothing_does_not_show_what_an_earlier_one_said() {
     world.tick();
     assert_eq!(world.cron(&["logs", "01"]).ok().out, "All done.\n");
     let held = Held::run(&world, "agent");
-    world.cron(&["logs", "01"]).exits(1).says("has said nothing yet").says("-f waits");
+    world.cron(&["logs", "01"]).exits(1).says("has said nothing yet");
     assert_eq!(world.cron(&["inspect", "01"]).ok().out, "");
     let mut follower = Follower::start(&world, &["logs", "01", "-f"]);
     held.write("at last\n");
     assert_eq!(follower.line(), "at last\n");
-    drop(held.lock);
-    follower.end().ok().says("lost");
+    // It is archived and the next run speaks before the follower looks.
+    let pid = Pid::from_raw(i32::try_from(follower.child.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    held.write("and last\n");
+    let mut over = held.run.clone();
+    over.ended = Some(Ended { outcome: Outcome::Deferred, why: "it is too hard".into() });
+    over.ended_at = Some(over.started_at);
+    store::archive(&world.root, &held.lock, &over).unwrap();
+    held.write("the next run\n");
+    kill(pid, Signal::SIGCONT).unwrap();
+    let said = follower.end().ok();
+    assert_eq!(said.out, "and last\n");
+    said.says("worker 01  octo/app#22  deferred  it is too hard");
 }
 
 /// Makes the program `claude` print a recorded stream and wait for the word.
