@@ -44,7 +44,7 @@ impl Log {
     /// The same for a worker that is known to exist, and what it is doing.
     pub(super) fn in_state(ctx: &Context, id: &WorkerId, state: State) -> Result<Self, Failure> {
         let paths = ctx.root.record(id);
-        let log = |run: &Run| paths.completed().join(format!("{}.log", run.archive_stem()));
+        let name = |run: &Run| format!("{}.log", run.archive_stem());
         let (run, path, live) = match state {
             State::Busy(run) => (*run, paths.log(), true),
             State::Crashed(run) => (*run, paths.log(), false),
@@ -52,18 +52,21 @@ impl Log {
                 return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
             }
             State::Idle | State::Starting => {
-                let runs = store::completed(&ctx.root, Some(id))?.0.into_iter().rev();
-                let found = runs.map(|run| (log(&run), run)).find(|(path, _)| path.exists());
-                let (path, run) = found.ok_or_else(|| {
+                let runs = store::completed(&ctx.root, Some(id))?.0;
+                let records = store::records(&ctx.root, id)?;
+                let log = |run: Run| {
+                    let mut paths = records.iter().map(|r| r.completed().join(name(&run)));
+                    paths.find(|path| path.exists()).map(|path| (run, path, false))
+                };
+                runs.into_iter().rev().find_map(log).ok_or_else(|| {
                     Failure::new(Exit::Failed, format!("worker {id} has no log yet"))
-                })?;
-                (run, path, false)
+                })?
             }
         };
         // An executor that is configured no more is read as plain text.
         let executor = Executor::named(&run.executor, &ctx.settings.executors)
             .unwrap_or(Executor::Custom(crate::config::ExecutorSection::default()));
-        Ok(Self { path, archived: log(&run), run, executor, live })
+        Ok(Self { path, archived: paths.completed().join(name(&run)), run, executor, live })
     }
 
     /// Where it is.

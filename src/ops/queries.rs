@@ -157,7 +157,9 @@ pub fn history(
     ctx: &Context,
     filter: &Filter,
 ) -> Result<(Vec<HistoryEntry>, Vec<Skipped>), Failure> {
-    if let Some(id) = &filter.worker {
+    if let Some(id) = &filter.worker
+        && store::retired(&ctx.root, Some(id))?.is_empty()
+    {
         known(ctx, id)?;
     }
     let (runs, skipped) = store::completed(&ctx.root, filter.worker.as_ref())?;
