@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::print;
+use super::{print, watch};
 use crate::domain::WorkerId;
-use crate::ops::watching::Log;
+use crate::ops::log::Log;
 use crate::ops::{Context, Failure};
 
-/// Show what an agent is doing: one line for each message and tool
+/// Show what an agent is doing: one line for each message and tool, of the current run or the last
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,15 +32,14 @@ const WIDTH: usize = 160;
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let log = Log::of(ctx, &args.id)?;
     let (lines, end) = log.last_lines(args.lines, WIDTH)?;
-    for line in lines {
-        print::out(&(line + "\n"));
+    print::out(&lines.into_iter().map(|line| line + "\n").collect::<String>());
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
     }
-    if args.follow {
-        log.follow(ctx, end, |_, said| {
-            for line in said.iter().filter_map(|s| s.line(WIDTH)) {
-                print::out(&(line + "\n"));
-            }
-        })?;
-    }
+    let end = log.follow(ctx, end, |said| {
+        let lines = said.iter().filter_map(|said| said.line(WIDTH));
+        print::out(&lines.map(|line| line + "\n").collect::<String>());
+    })?;
+    watch::note(end.as_ref());
     Ok(ExitCode::SUCCESS)
 }

@@ -19,6 +19,7 @@ mod restart;
 mod rm;
 mod status;
 mod stop;
+mod todos;
 mod update;
 mod watch;
 
@@ -91,6 +92,7 @@ enum Command {
     Watch(watch::Args),
     Inspect(inspect::Args),
     Logs(logs::Args),
+    Todos(todos::Args),
     History(history::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
@@ -161,6 +163,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Watch(args) => watch::run(&context()?, &args),
         Command::Inspect(args) => inspect::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
+        Command::Todos(args) => todos::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -43,7 +43,8 @@ fn code(outcome: Outcome) -> u8 {
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let mut progress = Progress::new();
-    let ends = wait(ctx, &args.ids, args.any, |still| progress.show(still));
+    let every = progress.on.then_some(EVERY);
+    let ends = wait(ctx, &args.ids, args.any, every, |still| progress.show(still));
     progress.clear();
     let mut ends = ends?;
     ends.sort_by_key(|end| args.ids.iter().position(|id| *id == end.run.worker));
@@ -54,33 +55,45 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(worst.unwrap_or(0)))
 }
 
+/// Says on standard error why nothing more is to be seen of a run.
+pub(super) fn note(end: Option<&End>) {
+    if let Some(end) = end {
+        print::note(line(end).trim_end());
+    }
+}
+
 fn line(end: &End) -> String {
     let run = &end.run;
     let outcome = styled(outcome_style(end.outcome), end.outcome.as_str());
     let more = match (&run.pr, &run.ended) {
+        _ if end.outcome == Outcome::Lost && run.ended_at.is_none() => {
+            "its supervisor is gone; the next `assign` carries on".to_owned()
+        }
         (Some(pr), _) => pr.url.clone(),
         (None, Some(ended)) => text::one_line(&ended.why, 120),
-        (None, None) => "its supervisor is gone; the next `assign` carries on".to_owned(),
+        (None, None) => String::new(),
     };
     format!("worker {}  {}  {outcome}  {more}\n", run.worker, run.subject())
 }
 
+/// How often the progress is shown anew.
+const EVERY: Duration = Duration::from_secs(1);
+
 /// A line on a terminal that is written over; nothing in a pipe.
 struct Progress {
     on: bool,
-    next: Instant,
+    shown: String,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { on: std::io::stderr().is_terminal(), next: Instant::now() }
+        Self { on: std::io::stderr().is_terminal(), shown: String::new() }
     }
 
     fn show(&mut self, still: &[Run]) {
-        if !self.on || Instant::now() < self.next {
+        if !self.on {
             return;
         }
-        self.next = Instant::now() + Duration::from_secs(1);
         let now = Timestamp::now().as_second();
         let parts: Vec<String> = still
             .iter()
@@ -89,11 +102,11 @@ impl Progress {
                 format!("{} {} {elapsed}", run.worker, run.subject())
             })
             .collect();
-        let _ = write!(
-            std::io::stderr(),
-            "\r\u{1b}[Kwaiting: {}",
-            text::one_line(&parts.join(", "), 100)
-        );
+        let line = text::one_line(&parts.join(", "), 100);
+        if line != self.shown {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[Kwaiting: {line}");
+            self.shown = line;
+        }
     }
 
     fn clear(&self) {

@@ -5,11 +5,15 @@
 
 mod claude;
 mod custom;
+mod lines;
 mod said;
+mod todos;
 
 use std::path::PathBuf;
 
-pub use said::{Said, Todo};
+pub use lines::LogLines;
+pub use said::Said;
+pub use todos::{Todo, TodoReader, TodoStatus};
 
 use crate::config::ExecutorSection;
 use crate::domain::{AgentReport, IssueNumber, JailMode, RepoSlug, text};
@@ -147,6 +151,15 @@ impl Executor {
         match self {
             Self::Claude(_) => said::of_claude(line),
             Self::Custom(_) => said::of_text(line),
+        }
+    }
+
+    /// A reader for its list of things to do, if its output tells of one.
+    #[must_use]
+    pub fn todos(&self) -> Option<TodoReader> {
+        match self {
+            Self::Claude(_) => Some(TodoReader::default()),
+            Self::Custom(_) => None,
         }
     }
 

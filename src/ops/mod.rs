@@ -11,8 +11,9 @@
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`refresh`], [`remove`] | a home anew, or away |
 //! | [`update`] | a newer program in the place of this one |
-//! | [`queries`] | what people ask: status, history, logs |
-//! | [`watching`] | following an agent's words, waiting for its end |
+//! | [`queries`] | what people ask: status, history |
+//! | [`log`], [`todos`] | what an agent says and does, now and so far |
+//! | [`watching`] | waiting for the end of runs |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
@@ -27,6 +28,7 @@ mod filing;
 mod hold;
 pub mod init;
 mod jailing;
+pub mod log;
 mod prepare;
 mod prompt;
 pub mod publish;
@@ -36,6 +38,7 @@ pub mod remove;
 pub mod step;
 pub mod stop;
 pub mod supervise;
+pub mod todos;
 mod trust;
 pub mod update;
 mod verify;

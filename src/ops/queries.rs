@@ -107,7 +107,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
     }
 }
 
-fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
+pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
@@ -169,24 +169,4 @@ pub fn history(
         .map(|run| HistoryEntry { summary: in_a_line(&run), minutes: run.minutes(), run })
         .collect();
     Ok((entries, skipped))
-}
-
-/// The log of a worker's current run, or of its last one.
-///
-/// # Errors
-/// When the worker does not exist or has never run.
-pub fn log_path(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
-    known(ctx, id)?;
-    let paths = ctx.root.record(id);
-    if paths.log().exists() {
-        return Ok(paths.log());
-    }
-    let (runs, _) = store::completed(&ctx.root, Some(id))?;
-    let records = store::records(&ctx.root, id)?;
-    let logs = runs.iter().rev().map(|run| format!("{}.log", run.archive_stem()));
-    let mut paths =
-        logs.flat_map(|log| records.iter().map(move |record| record.completed().join(&log)));
-    paths
-        .find(|path| path.exists())
-        .ok_or_else(|| Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
 }

@@ -26,6 +26,7 @@ mod limits;
 mod outcomes;
 mod queries;
 mod retire;
+mod streams;
 mod trust;
 mod update;
 mod words;
