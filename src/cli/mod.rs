@@ -12,6 +12,7 @@ mod init;
 mod inner;
 mod inspect;
 mod logs;
+mod loud;
 mod print;
 mod reset;
 mod restart;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::print::{self, duration, outcome_style, styled};
+use crate::config::Env;
 use crate::domain::{Outcome, Run, WorkerId, text};
 use crate::ops::watching::{End, wait};
 use crate::ops::{Context, Failure};
@@ -17,6 +18,7 @@ use crate::ops::{Context, Failure};
 Examples:
   claude-workers watch 01 && echo \"the pull request is there\"
   claude-workers watch 01 02 --any
+  claude-workers watch 01 --json | jq -r '.ends[].run.pr.url'
 
 Exit codes: 0 succeeded, 10 failed, 11 deferred, 12 timed_out, 13 not_started, 14 stopped, 15 lost
 (of several workers: the first, in the order given, that is not 0); 3 for a worker without a run.")]
@@ -27,6 +29,9 @@ pub(super) struct Args {
     /// Return as soon as one of them has finished
     #[arg(long)]
     any: bool,
+    /// Print how they ended as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 fn code(outcome: Outcome) -> u8 {
@@ -47,11 +52,20 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     progress.clear();
     let mut ends = ends?;
     ends.sort_by_key(|end| args.ids.iter().position(|id| *id == end.run.worker));
-    for end in &ends {
-        print::out(&line(end));
+    if args.json {
+        let ends: Vec<_> = ends.iter().map(as_json).collect();
+        print::json(&serde_json::json!({ "version": 1, "ends": ends }))?;
+    } else {
+        for end in &ends {
+            print::out(&line(end));
+        }
     }
     let worst = ends.iter().map(|end| code(end.outcome)).find(|code| *code != 0);
     Ok(ExitCode::from(worst.unwrap_or(0)))
+}
+
+fn as_json(end: &End) -> serde_json::Value {
+    serde_json::json!({ "worker": end.run.worker, "outcome": end.outcome, "run": end.run })
 }
 
 fn line(end: &End) -> String {
@@ -73,7 +87,8 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self { on: std::io::stderr().is_terminal(), next: Instant::now() }
+        let dumb = Env::of_process().get("TERM") == Some("dumb");
+        Self { on: std::io::stderr().is_terminal() && !dumb, next: Instant::now() }
     }
 
     fn show(&mut self, still: &[Run]) {

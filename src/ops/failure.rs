@@ -89,8 +89,11 @@ impl From<git::Error> for Failure {
 
 impl From<executor::Unknown> for Failure {
     fn from(e: executor::Unknown) -> Self {
-        Self::new(Exit::Usage, e.to_string())
-            .hint("add it as `[executors.NAME] command = [...]` to the configuration")
+        let hint = match e.meant() {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "add it as `[executors.NAME] command = [...]` to the configuration".to_owned(),
+        };
+        Self::new(Exit::Usage, e.to_string()).hint(hint)
     }
 }
 

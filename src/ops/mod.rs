@@ -30,8 +30,10 @@ pub mod step;
 pub mod stop;
 pub mod supervise;
 mod trust;
+mod unknown;
 mod verify;
 pub mod watching;
 
 pub use context::Context;
 pub use failure::{Exit, Failure};
+pub use unknown::repo_meant;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure};
 use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
@@ -111,8 +112,7 @@ fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
-    Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-        .hint("`claude-workers status` lists them"))
+    Err(no_such_worker(ctx, id))
 }
 
 /// A finished run, with a line on why it ended as it did.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::queries::log_path;
+use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure};
 use crate::domain::{Outcome, Run, WorkerId};
 use crate::executor::{Executor, Said};
@@ -204,8 +205,7 @@ pub fn wait(
 /// The run of a worker; a worker that is just being taken is waited for.
 fn first_look(ctx: &Context, id: &WorkerId) -> Result<Run, Failure> {
     if !store::list(&ctx.root)?.iter().any(|w| w.id == *id) {
-        return Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-            .hint("`claude-workers status` lists them"));
+        return Err(no_such_worker(ctx, id));
     }
     loop {
         match store::worker(&ctx.root, id.clone()).state {
