@@ -64,15 +64,16 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json::Value {
-    let taken_up = report.taken_up.iter().map(|(worker, subject)| {
-        json!({ "worker": worker, "subject": subject })
-    });
+    let taken_up = report
+        .taken_up
+        .iter()
+        .map(|(worker, subject)| json!({ "worker": worker, "subject": subject }));
     let planned = report.planned.iter().map(|(worker, (repo, issue), title)| {
         json!({ "worker": worker, "repo": repo, "issue": issue, "title": title })
     });
-    let skipped = report.skipped.iter().map(|((repo, issue), why)| {
-        json!({ "repo": repo, "issue": issue, "why": why.to_string() })
-    });
+    let skipped = report.skipped.iter().map(
+        |((repo, issue), why)| json!({ "repo": repo, "issue": issue, "why": why.to_string() }),
+    );
     let problems = report.problems.iter().map(|failure| {
         json!({
             "message": failure.message, "hint": failure.hint, "exitCode": failure.exit as u8,

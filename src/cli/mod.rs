@@ -4,6 +4,8 @@
 //! arguments and its function side by side.
 
 mod assign;
+mod complete;
+mod completions;
 mod demo;
 mod dispatch;
 mod doctor;
@@ -13,6 +15,7 @@ mod inner;
 mod inspect;
 mod logs;
 mod loud;
+mod man;
 mod print;
 mod reset;
 mod restart;
@@ -24,7 +27,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::config::{Env, Flags, env};
 use crate::ops::{Context, Exit, Failure};
@@ -32,7 +35,7 @@ use crate::ops::{Context, Exit, Failure};
 /// Works on your open GitHub issues while you sleep: pairs idle workers with open issues, runs a
 /// coding agent for each in a sandbox, and opens the pull requests.
 #[derive(Debug, Parser)]
-#[command(name = "claude-workers", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "claude-workers", version, max_term_width = 100, after_help = after_help())]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
@@ -45,10 +48,10 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 struct Everywhere {
     /// Where workers and their records live [default: ~/workers]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     root: Option<PathBuf>,
     /// Configuration file [default: ~/.config/claude-workers/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Base of GitHub's REST API [default: <https://api.github.com>]
     #[arg(long, global = true, value_name = "URL")]
@@ -68,11 +71,18 @@ Examples:
   claude-workers init 01 02                  make two workers
   claude-workers assign --dry-run            show what would be started
   claude-workers dispatch -r octo/app -i 22  work on one issue now
-  claude-workers status                      who is doing what
+  claude-workers status                      who is doing what";
 
-Exit codes:
-  0 done   1 could not do it   2 wrong usage or configuration   3 no idle worker
-  4 task refused   5 GitHub access   6 rate limit   7 no sandbox";
+/// How the part of a help text begins that tells them.
+const EXIT_CODES: &str = "Exit codes:";
+
+fn after_help() -> String {
+    let mut help = format!("{EXAMPLES}\n\n{EXIT_CODES}");
+    for (code, meaning) in Exit::MEANINGS {
+        help.push_str(&format!("\n  {code}  {}", man::plain(meaning)));
+    }
+    help
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -89,6 +99,8 @@ enum Command {
     History(history::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program and says how it went.
@@ -154,6 +166,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 

@@ -93,9 +93,7 @@ impl Executor {
         match (name, configured.get(name)) {
             ("claude", section) => Ok(Self::Claude(section.cloned().unwrap_or_default())),
             (_, Some(section)) => Ok(Self::Custom(section.clone())),
-            (_, None) => {
-                Err(Unknown { name: name.to_owned(), known: Self::names(configured) })
-            }
+            (_, None) => Err(Unknown { name: name.to_owned(), known: Self::names(configured) }),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::read_run;
 use super::{Error, Root, workers, write_private};
-use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
+use crate::domain::{IssueNumber, RepoSlug, Run, RunId, WorkerId};
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -55,6 +55,25 @@ pub fn completed_of_issue(
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
     Ok(runs)
+}
+
+/// The finished runs, in no order, by the names of their files alone: id, worker, and repository and
+/// issue as they are written there (`octo-app-22`). What cannot be listed has none.
+#[must_use]
+pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
+    let mut names = Vec::new();
+    for worker in workers::recorded(root).unwrap_or_default() {
+        for path in records_in(&root.record(&worker).completed(), |_| true) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            // `<owner>-<repo>-<issue|prompt>-<date>-<salt>`
+            let Some((what, salt)) = stem.rsplit_once('-') else { continue };
+            let Some((what, date)) = what.rsplit_once('-') else { continue };
+            if let Ok(run) = format!("{date}-{salt}").parse() {
+                names.push((run, worker.clone(), what.to_owned()));
+            }
+        }
+    }
+    names
 }
 
 fn collect(
