@@ -23,6 +23,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, mut cli: clap::Command) -> Result<ExitCode, Failure> {
+    cli = cli.subcommand_value_name("command");
     cli.build();
     let fail = |what: &str, e: io::Error| Failure::new(Exit::Failed, format!("{what}: {e}"));
     let whole = page(&cli, &cli).map_err(|e| fail("cannot make the page", e))?;
@@ -164,8 +165,9 @@ const ENVIRONMENT: &[(&[&str], &str)] = &[
     ),
     (&["SSL_CERT_FILE", "SSL_CERT_DIR"], "Certificates, for everything that talks to the network."),
     (
-        &["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"],
-        "Colours: never; not if it is 0; always if it is not 0, also into a pipe. The first that is set decides. Without them there are colours on a terminal whose TERM is not dumb.",
+        &["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"],
+        "Colours, in this order: none if the first is set; always, also into a pipe, if the second \
+         is; none if the third is 0. Without them: on a terminal, unless TERM is dumb.",
     ),
     (
         &[env::WORKER, env::OUTBOX],

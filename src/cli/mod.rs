@@ -206,4 +206,28 @@ mod tests {
             assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
         }
     }
+
+    #[test]
+    fn exit_codes_are_told_in_the_same_words_everywhere() {
+        let readme = include_str!("../../README.md");
+        for (code, meaning) in Exit::MEANINGS {
+            assert!(readme.contains(&format!("| {code} | {meaning} |\n")), "{code} in the README");
+        }
+        for outcome in crate::domain::Outcome::ALL {
+            let (code, name) = (watch::code(outcome), outcome.as_str());
+            let told = [format!("{code} `{name}`"), format!("{code} for `{name}`")];
+            assert!(told.iter().any(|t| readme.contains(t)), "{name} in the README");
+        }
+    }
+
+    #[test]
+    fn every_shape_of_json_is_documented() {
+        let documented = include_str!("../../docs/json.md");
+        for command in Cli::command().get_subcommands() {
+            let prints_json = command.get_arguments().any(|a| a.get_long() == Some("json"));
+            let heading = format!("\n## `{}`\n", command.get_name());
+            let has_section = documented.contains(&heading);
+            assert_eq!(prints_json, has_section, "{} in docs/json.md", command.get_name());
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::EXIT_CODES;
 use super::print::{self, duration, outcome_style, styled};
 use crate::config::Env;
 use crate::domain::{Outcome, Run, WorkerId, text};
@@ -14,14 +15,7 @@ use crate::ops::{Context, Failure};
 
 /// Wait until workers have finished, and exit with a code for the outcome
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  claude-workers watch 01 && echo \"the pull request is there\"
-  claude-workers watch 01 02 --any
-  claude-workers watch 01 --json | jq -r '.ends[].run.pr.url'
-
-Exit codes: 0 succeeded, 10 failed, 11 deferred, 12 timed_out, 13 not_started, 14 stopped, 15 lost
-(of several workers: the first, in the order given, that is not 0); 3 for a worker without a run.")]
+#[command(after_help = after_help())]
 pub(super) struct Args {
     /// The workers
     #[arg(required = true, value_name = "ID")]
@@ -34,7 +28,23 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn code(outcome: Outcome) -> u8 {
+const EXAMPLES: &str = "\
+Examples:
+  claude-workers watch 01 && echo \"the pull request is there\"
+  claude-workers watch 01 02 --any
+  claude-workers watch 01 --json | jq -r '.ends[].run.pr.url'";
+
+fn after_help() -> String {
+    let codes: Vec<_> = Outcome::ALL.iter().map(|o| format!("{} {o}", code(*o))).collect();
+    format!(
+        "{EXAMPLES}\n\n{EXIT_CODES} {}\n\
+         (of several workers: the first, in the order given, that is not 0); 3 for a worker without a run.",
+        codes.join(", ")
+    )
+}
+
+/// The exit code that tells an outcome.
+pub(super) fn code(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Succeeded => 0,
         Outcome::Failed => 10,
