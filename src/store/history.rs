@@ -133,6 +133,13 @@ mod tests {
         let ids: Vec<_> = runs.iter().map(|r| r.run.as_str()).collect();
         assert_eq!(ids, ["20261121T071500-0002", "20261121T071600-0001"]);
         assert_eq!(skipped.len(), 1);
+        let mut names = names_of_completed(&root);
+        names.sort();
+        let names: Vec<_> = names.iter().map(|(r, w, s)| format!("{r} {w} {s}")).collect();
+        assert_eq!(
+            names,
+            ["20261121T071500-0002 02 octo-app-22", "20261121T071600-0001 01 octo-app-22"]
+        );
         let repo = "octo/app".parse().unwrap();
         let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap());
         assert!(of(22).unwrap_err().to_string().contains("octo-app-22-x.json"));

@@ -40,7 +40,7 @@ impl Shells {
         let mut shell = assert_cmd::Command::new(shell);
         shell.env_clear().env("HOME", self.world.user_home()).env("PATH", path);
         shell.env("LC_ALL", "C.UTF-8").current_dir(&self.dir);
-        Said::of(&shell.args(args).timeout(std::time::Duration::from_secs(60)).output().unwrap())
+        Said::of(&shell.args(args).timeout(std::time::Duration::from_mins(1)).output().unwrap())
     }
 
     /// What bash makes of Tab after these words, the last of which is being written. `kind` is

@@ -36,17 +36,19 @@ pub(super) fn kind(arg: &clap::Arg) -> Option<Kind> {
     }
 }
 
-/// Whether `command` can do something with a worker in this state, and how much sooner than with
-/// others: 0 is offered first.
-fn rank(command: &str, state: &str) -> Option<u8> {
-    match (command, state) {
-        ("stop" | "watch", "busy") | ("reset", "crashed" | "stopped") => Some(0),
-        ("stop", "crashed") | ("watch", "starting") | ("reset", "busy" | "starting") => Some(1),
-        ("restart", "crashed" | "stopped") | ("dispatch" | "rm", "idle") => Some(0),
-        // `init` makes workers.
-        ("init" | "stop" | "watch" | "reset" | "restart" | "dispatch" | "rm", _) => None,
-        _ => Some(0),
-    }
+/// The states of the workers that `command` can do something with, those first that are most likely
+/// meant; `None`: of all.
+fn states(command: &str) -> Option<&'static [&'static str]> {
+    Some(match command {
+        // It makes workers.
+        "init" => &[],
+        "stop" => &["busy", "crashed"],
+        "restart" => &["crashed", "stopped"],
+        "reset" => &["crashed", "stopped", "busy", "starting"],
+        "watch" => &["busy", "starting"],
+        "dispatch" | "rm" => &["idle"],
+        _ => return None,
+    })
 }
 
 /// More are no help to anybody.
@@ -91,11 +93,12 @@ impl Known {
 
     fn workers(&self, command: &str) -> Vec<(String, String)> {
         let Ok(seen) = status(&self.ctx, None, Timestamp::now()) else { return Vec::new() };
-        let mut ranked: Vec<_> = seen
-            .workers
-            .iter()
-            .filter_map(|w| Some((rank(command, w.state)?, w.id.to_string(), about(w))))
-            .collect();
+        let rank = |worker: &WorkerStatus| match states(command) {
+            None => Some(0),
+            Some(states) => states.iter().position(|state| *state == worker.state),
+        };
+        let suits = |w: &WorkerStatus| Some((rank(w)?, w.id.to_string(), about(w)));
+        let mut ranked: Vec<_> = seen.workers.iter().filter_map(suits).collect();
         ranked.sort();
         ranked.into_iter().map(|(_, id, about)| (id, about)).collect()
     }

@@ -161,6 +161,7 @@ fn path(word: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{RepoSlug, RunId, WorkerId};
 
     fn words(line: &[&str]) -> Vec<OsString> {
         line.iter().map(OsString::from).collect()
@@ -187,5 +188,38 @@ mod tests {
     fn bash_gets_words_that_it_reads_back() {
         assert_eq!(escaped("~/a b/$(x)'"), "~/a\\ b/\\$\\(x\\)\\'");
         assert_eq!(escaped("you/app"), "you/app");
+    }
+
+    #[test]
+    fn a_new_command_completes_by_the_types_of_its_arguments() {
+        use clap::{Arg, Command, value_parser};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(at("config.toml"), "repos = ['you/app']").unwrap();
+        std::fs::create_dir_all(at("01")).unwrap();
+        std::fs::create_dir_all(at(".pool/01/completed")).unwrap();
+        std::fs::create_dir_all(at(".pool/mirrors/github.com/you/lib.git")).unwrap();
+        for run in ["20261121T071500-0001", "20261121T081500-0002"] {
+            std::fs::write(at(&format!(".pool/01/completed/you-app-7-{run}.json")), "").unwrap();
+        }
+        let offered = |arg: Arg| {
+            let new = Command::new("new").arg(arg.action(clap::ArgAction::Append));
+            let line = ["x", "--root", &at(""), "--config", &at("config.toml"), "new", ""];
+            let cli = Command::new("x")
+                .subcommand(new)
+                .args([Arg::new("root").long("root"), Arg::new("config").long("config")]);
+            answer(cli, Style::Fish, words(&line), 6)
+        };
+        let arg = || Arg::new("any");
+        assert_eq!(offered(arg().value_parser(value_parser!(WorkerId))), "01\tidle\n");
+        assert_eq!(
+            offered(arg().value_parser(value_parser!(RunId))),
+            "20261121T081500-0002\t01 you-app-7\n20261121T071500-0001\t01 you-app-7\n"
+        );
+        assert_eq!(
+            offered(arg().value_parser(value_parser!(RepoSlug))),
+            "you/app\tconfigured\nyou/lib\tseen\n"
+        );
+        assert_eq!(offered(arg()), "--help\tPrint help\n");
     }
 }
