@@ -42,10 +42,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         print::json(&serde_json::json!({
             "version": 1, "worker": args.id, "run": done.run, "left": done.left,
         }))?;
-    }
-    let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
-    let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
-    if !args.json {
+    } else {
+        let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
+        let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
         args.quiet.out(&format!("worker {} is idle; {what}\n", args.id));
     }
     if done.left.is_empty() {

@@ -110,7 +110,7 @@ impl Progress {
         let parts: Vec<String> = still
             .iter()
             .map(|run| {
-                let elapsed = duration(now - run.started_at.as_second());
+                let elapsed = duration(now - run.working_since().as_second());
                 format!("{} {} {elapsed}", run.worker, run.subject())
             })
             .collect();

@@ -268,6 +268,9 @@ pub struct Run {
     pub base_sha: Option<String>,
     /// 1 for the first time that this run is started, 2 after it was taken up again, ….
     pub attempt: u32,
+    /// When the present attempt was begun, if it is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_at: Option<Timestamp>,
     /// How often its supervisor was lost under it since a person last started it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
@@ -349,10 +352,22 @@ impl Run {
         format!("{}-{}-{subject}-{}", self.repo.owner(), self.repo.name(), self.run)
     }
 
-    /// Whole minutes from claim to end, rounded up, once it is over.
+    /// Begins another attempt at it.
+    pub fn begin_again(&mut self, now: Timestamp) {
+        self.attempt += 1;
+        self.attempt_at = Some(now);
+    }
+
+    /// When the present attempt was begun: a run that lay stopped over night has not worked since.
+    #[must_use]
+    pub fn working_since(&self) -> Timestamp {
+        self.attempt_at.unwrap_or(self.started_at)
+    }
+
+    /// Whole minutes of the last attempt, rounded up, once it is over.
     #[must_use]
     pub fn minutes(&self) -> Option<i64> {
-        let took = self.ended_at?.duration_since(self.started_at).as_millis().max(0);
+        let took = self.ended_at?.duration_since(self.working_since()).as_millis().max(0);
         i64::try_from((took + 59_999) / 60_000).ok()
     }
 }

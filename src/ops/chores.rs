@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Exit, Failure};
-use crate::domain::{BLOCKED_LABEL, IssueNumber, RepoSlug, Run};
+use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run};
 use crate::github::{ErrorKind, GitHub};
 use crate::store::{make_private_dir, read_bounded, write_private};
 
@@ -23,6 +23,11 @@ fn dir(ctx: &Context) -> PathBuf {
     ctx.root.github().join("chores")
 }
 
+/// Whether `blocked` may be on the issue because of this run, and not because of a person.
+fn may_have_blocked(run: &Run) -> bool {
+    run.labels_left || run.phase == Phase::Publishing && run.ended_at.is_none()
+}
+
 /// Notes that the labels of a run are to be taken off its issue.
 ///
 /// # Errors
@@ -34,7 +39,9 @@ pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
         version: 1,
         repo: run.repo.clone(),
         issue,
-        labels: vec![run.worker.label(), BLOCKED_LABEL.to_owned()],
+        labels: std::iter::once(run.worker.label())
+            .chain(may_have_blocked(run).then(|| BLOCKED_LABEL.to_owned()))
+            .collect(),
     };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;

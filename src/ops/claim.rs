@@ -53,7 +53,7 @@ fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
     match &worker.state {
         State::Idle | State::Starting => format!("worker {id} is just being taken"),
         State::Busy(run) => {
-            let minutes = (now.as_second() - run.started_at.as_second()).max(0) / 60;
+            let minutes = (now.as_second() - run.working_since().as_second()).max(0) / 60;
             let pid = run.pid.map(|p| format!("pid {p}, ")).unwrap_or_default();
             format!("worker {id} is busy with {} ({pid}{minutes}m)", run.subject())
         }

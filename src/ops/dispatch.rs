@@ -140,6 +140,7 @@ fn record(
         base: None,
         base_sha: None,
         attempt: 1,
+        attempt_at: None,
         losses: 0,
         phase: Phase::Claimed,
         phase_at: now,

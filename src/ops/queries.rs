@@ -48,7 +48,7 @@ pub struct TaskStatus {
     /// The record.
     #[serde(flatten)]
     pub run: Box<Run>,
-    /// Seconds since the claim.
+    /// Seconds since the claim, or since it was taken up again.
     pub elapsed_secs: i64,
     /// Seconds since the agent last wrote something.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
         .and_then(|at| Timestamp::try_from(at).ok())
         .map(|at| u64::try_from(now.as_second() - at.as_second()).unwrap_or(0));
     let task = |run: Box<Run>| {
-        let elapsed_secs = (now.as_second() - run.started_at.as_second()).max(0);
+        let elapsed_secs = (now.as_second() - run.working_since().as_second()).max(0);
         Some(TaskStatus { run, elapsed_secs, quiet_secs })
     };
     let id = worker.id;

@@ -140,14 +140,20 @@ pub fn restart(ctx: &Context, id: &WorkerId) -> Result<(Run, u32), Failure> {
     };
     if run.phase <= Phase::Running || run.outcome() == Some(Outcome::Stopped) {
         (run.agent, run.work, run.ended) = (None, None, None);
-        run.attempt += 1;
+        let now = Timestamp::now();
+        run.begin_again(now);
         run.losses = 0;
         run.phase = Phase::Claimed;
-        run.phase_at = Timestamp::now();
+        run.phase_at = now;
         store::write_task(&ctx.root, &lock, &run)?;
     }
     let pid = start_supervisor(ctx, &lock)?;
     Ok((run, pid))
+}
+
+/// Whether a run has ended well and GitHub has not been told all of it.
+fn unpublished(run: &Run) -> bool {
+    run.phase == Phase::Publishing && run.outcome() == Some(Outcome::Succeeded)
 }
 
 /// What `reset` did.
@@ -185,17 +191,30 @@ pub async fn reset(
             return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"))
                 .hint("look at the file named, and move it away if it is of no use"));
         }
+        State::Crashed(run) if unpublished(&run) && !force => {
+            let what = format!(
+                "the work of worker {id} on {} is done and waits to be published",
+                run.subject()
+            );
+            return Err(Failure::new(Exit::Refused, what)
+                .hint("the next `assign` tries again; --force gives the work up"));
+        }
         State::Idle | State::Starting | State::Crashed(_) => {}
     }
     let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
         return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken just now")));
     };
     let run = if let Some(mut run) = store::read_task(&ctx.root, id)? {
-        let why = "its supervisor was lost, and it was reset".to_owned();
-        run.ended.get_or_insert(Ended { outcome: Outcome::Lost, why });
-        run.ended_at = Some(Timestamp::now());
+        let why = if unpublished(&run) {
+            run.ended = None;
+            "it was reset before its work was published"
+        } else {
+            "its supervisor was lost, and it was reset"
+        };
+        run.ended.get_or_insert(Ended { outcome: Outcome::Lost, why: why.to_owned() });
         // The note on what is to be cleaned is written before the task goes away.
         chores::note(ctx, &run)?;
+        run.ended_at = Some(Timestamp::now());
         store::archive(&ctx.root, &lock, &run)?;
         Some(run)
     } else {

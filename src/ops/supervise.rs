@@ -43,12 +43,12 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
     if let Some(me) = process::identity_of_self() {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
-    take_up(&mut run);
+    take_up(&mut run, Timestamp::now());
     Supervisor { ctx, lock, run, room: None }.run()
 }
 
 /// Decides where a record that is found is carried on.
-fn take_up(run: &mut Run) {
+fn take_up(run: &mut Run, now: Timestamp) {
     match run.phase {
         Phase::Claimed => run.phase = Phase::Preparing,
         Phase::Preparing | Phase::Running => {
@@ -64,7 +64,7 @@ fn take_up(run: &mut Run) {
                 run.phase = Phase::Publishing;
             } else {
                 run.losses += 1;
-                run.attempt += 1;
+                run.begin_again(now);
                 run.phase = Phase::Preparing;
             }
         }
@@ -75,7 +75,7 @@ fn take_up(run: &mut Run) {
             }
         }
     }
-    run.phase_at = Timestamp::now();
+    run.phase_at = now;
 }
 
 /// A session of its own, no terminal, and the orphans of what it starts.
@@ -372,7 +372,7 @@ mod tests {
     fn a_record_is_taken_up_where_it_was_left() {
         let after = |phase: &str, losses| {
             let mut run = run(phase, losses);
-            take_up(&mut run);
+            take_up(&mut run, Timestamp::UNIX_EPOCH);
             (run.phase, run.attempt, run.outcome())
         };
         assert_eq!(after("claimed", 0), (Phase::Preparing, 1, None));

@@ -25,6 +25,18 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Every process below one, whatever sessions and groups they made for themselves.
+#[must_use]
+pub fn descendants_of(pid: u32) -> Vec<u32> {
+    let mut all = children_of(pid);
+    let mut next = 0;
+    while next < all.len() {
+        all.extend(children_of(all[next]));
+        next += 1;
+    }
+    all
+}
+
 /// Kills every descendant of this process and waits for them. As a subreaper we inherit the
 /// orphans, so one round of killing children exposes the next; it ends when none is left.
 pub fn kill_descendants() {

@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::tree::children_of;
+use super::tree::{children_of, descendants_of};
 use crate::domain::Limits;
 
 /// Cuts a stream of bytes into lines, without ever holding more than `max` bytes: a longer line
@@ -94,8 +94,8 @@ const LINE_MAX: usize = 1 << 20;
 /// Watches a child (standard output and error piped) to its end.
 ///
 /// `on_line(is_stderr, line, whole)` is given every line and says whether it was the agent's final
-/// word. `inner` says that the child is a jail: the polite signal goes to the process inside it
-/// (whose death ends the jail), because the jail itself would die at once of it.
+/// word. `inner` says that the child is a jail: the polite signal goes to the processes inside it,
+/// because the jail itself would die at once of it.
 ///
 /// TERM, INT and HUP are blocked in this thread from here on and mean [`End::Stopped`]; they are
 /// seen for sure only by a process whose only thread this is.
@@ -274,16 +274,17 @@ fn timeout(wait: Duration) -> PollTimeout {
     PollTimeout::try_from(ms.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
 }
 
-/// The polite signal. In a jail it goes to the agent: the outer process's child is the jail's first
-/// process, and the agent is the child of that.
+/// The polite signal, to the agent and to everything that it has started. In a jail that is what is
+/// below the jail's first process, the child of the outer one; without a jail, all descendants of
+/// this process, to which the agent's orphans have come.
 fn ask_to_end(pid: u32, inner: bool) {
-    let agents: Vec<u32> = if inner {
-        children_of(pid).into_iter().flat_map(children_of).collect()
+    let all = if inner {
+        children_of(pid).into_iter().flat_map(descendants_of).collect()
     } else {
-        vec![pid]
+        descendants_of(std::process::id())
     };
-    for agent in agents {
-        if let Ok(raw) = i32::try_from(agent) {
+    for one in all {
+        if let Ok(raw) = i32::try_from(one) {
             let _ = kill(Pid::from_raw(raw), Signal::SIGTERM);
         }
     }

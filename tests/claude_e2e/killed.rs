@@ -67,6 +67,35 @@ fn a_killed_run_is_taken_up_once_more_and_delivered_once() {
 }
 
 #[test]
+fn a_run_that_a_person_stopped_is_carried_on_in_the_same_conversation() {
+    let world = World::new(Way::Configured, "");
+    let mut turns = world.mending();
+    turns.push(Turn::say("Done."));
+    world.script(Script::new(turns.clone()).failing(4, Fault::Silence, 1));
+    world.must(&["dispatch", "-r", "octo/app", "-i", "1", "-m", "opus"]);
+    world.model.wait_for("run", 4);
+    let session = world.worker()["task"]["sessionId"].clone();
+    wait_until("the checks are written down", String::new, || {
+        conversation(&world, session.as_str().unwrap()).contains("all checks passed")
+    });
+    world.must(&["stop", "01"]);
+    assert_eq!(world.worker()["state"], "stopped");
+    assert_eq!(world.labels(), ["P1", "worker:01"]);
+
+    world.script(Script::new([Turn::say("All of it was done already.")]));
+    world.must(&["restart", "01"]);
+    let asked = world.model.wait_for("run", 0);
+    world.wait_for_state("idle");
+    world.wait_for_quiet();
+    assert!(asked.body.to_string().contains("all checks passed"), "the model remembers");
+    assert!(asked.body["model"].as_str().unwrap().contains("opus"), "{}", asked.body["model"]);
+    let run = &world.history()[0];
+    assert_eq!(run["ended"]["outcome"], "succeeded", "{run}");
+    assert_eq!((&run["attempt"], &run["sessionId"]), (&2.into(), &session));
+    assert_eq!((world.pulls().len(), world.comments().len(), world.pushes()), (1, 1, 1));
+}
+
+#[test]
 fn a_run_that_is_killed_twice_is_left_to_a_person() {
     let world = World::new(Way::Configured, "");
     // What has left the agent's session must die with the jail as well.

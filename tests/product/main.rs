@@ -9,6 +9,7 @@ mod openapi;
 mod again;
 mod assign;
 mod budgets;
+mod by_hand;
 mod colours;
 mod comfort;
 mod config;
