@@ -186,6 +186,7 @@ fn nothing_is_said_where_nothing_is_known() {
     assert_eq!(silent(&["cw", "hist"]), "history\n", "commands are known all the same");
     // An index beyond the line, and bytes that are no text.
     shells.world.cron(&["complete", "zsh", "9", "--", "cw"]).ok();
+    shells.world.cron(&["complete", "zsh", "1", "--", "cw"]).ok().says("history:Show ");
     let mut raw = shells.world.program();
     raw.args(["complete", "fish", "1", "--", "cw"]);
     raw.arg(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\xfe"));

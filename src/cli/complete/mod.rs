@@ -40,6 +40,11 @@ pub(super) fn answer(
     } else {
         (words, index)
     };
+    // A shell may leave out the word that has no letter yet.
+    let mut words = words;
+    if words.len() == index {
+        words.push(OsString::new());
+    }
     let mut command = with_what_is_known(command, &words, index);
     let asks_for_flags = words.get(index).is_some_and(|w| w.to_string_lossy().starts_with('-'));
     let here = std::env::current_dir().ok();
