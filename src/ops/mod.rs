@@ -20,6 +20,7 @@ mod context;
 pub mod dispatch;
 pub mod doctor;
 mod failure;
+mod filing;
 pub mod init;
 mod jailing;
 mod prepare;

@@ -28,6 +28,8 @@ fn what_is_misspelt_is_met_with_what_was_meant() {
     says(&["dispach"], 2, "tip: some similar subcommands exist: 'inspect', 'dispatch'");
     says(&["histroy"], 2, "tip: a similar subcommand exists: 'history'");
     says(&["status", "--jsno"], 2, "tip: a similar argument exists: '--json'");
+    let kind = ["dispatch", "-r", APP, "-p", "x", "--kind", "reprot"];
+    says(&kind, 2, "tip: a similar value exists: 'report'");
     says(&["history", "--outcome", "failde"], 2, "tip: a similar value exists: 'failed'");
     let said = world.cron(&["history", "--repo", "elsewhere/thing"]).ok();
     assert!(!said.err.contains("did you mean"), "{said:?}");

@@ -110,6 +110,7 @@ fn bash_completes_what_the_disk_knows() {
     assert_eq!(named(&["history", "--outcome", "=", "fa"]), ["failed"]);
     assert_eq!(named(&["status", "--js"]), ["--json"]);
     assert_eq!(named(&["completions", "f"]), ["fish"]);
+    assert_eq!(named(&["dispatch", "--kind", "r"]), ["report"]);
     assert_eq!(values(&["cw", "stop", ""]), ["02", "03"]);
 
     let shown = shells.bash(63, &["claude-workers", "stop", ""]);
