@@ -67,6 +67,8 @@ pub struct Settings {
     pub read_only: Vec<PathBuf>,
     /// How old a mirror may be before it is fetched again.
     pub fetch_max_age: Duration,
+    /// Whether issues are claimed on the remote, against other hosts.
+    pub claims: bool,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -176,6 +178,7 @@ impl Settings {
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             executors: file
                 .executors

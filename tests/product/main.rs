@@ -18,6 +18,7 @@ mod dispatch;
 mod faults;
 mod git;
 mod happy;
+mod hosts;
 mod jail;
 mod json;
 mod kinds;
