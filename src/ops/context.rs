@@ -122,7 +122,13 @@ impl Context {
     /// # Errors
     /// When our own path cannot be found out.
     pub fn own_command(&self, words: &[&str]) -> Result<std::process::Command, Failure> {
-        let mut own = command(own_program()?);
+        Ok(self.program_command(&own_program()?, words))
+    }
+
+    /// The same with this program in another version.
+    #[must_use]
+    pub fn program_command(&self, program: &Path, words: &[&str]) -> std::process::Command {
+        let mut own = command(program);
         // The words first: by them the program knows that it is called by itself.
         own.envs(self.env.all()).args(words);
         for (flag, value) in [("--root", &self.flags.root), ("--config", &self.flags.config)] {
@@ -134,7 +140,7 @@ impl Context {
             own.arg("--api-url").arg(url);
         }
         own.current_dir("/");
-        Ok(own)
+        own
     }
 
     /// The mirror of a repository.
@@ -164,6 +170,7 @@ pub(super) fn own_program() -> Result<PathBuf, Failure> {
 fn how_to_get(name: &str) -> String {
     match name {
         "git" => "install it: `apt-get install git`".into(),
+        "cargo" => "install Rust: https://rustup.rs".into(),
         BWRAP => "install it: `apt-get install bubblewrap`".into(),
         "claude" => "install Claude Code: `npm install -g @anthropic-ai/claude-code`, or set \
              `[executors.claude] path`"

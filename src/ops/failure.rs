@@ -27,11 +27,14 @@ pub enum Exit {
 impl Exit {
     /// Every code and what it means, in the words of the README, which are those of the help and
     /// the manual pages too.
-    pub const MEANINGS: [(u8, &str); 8] = [
+    pub const MEANINGS: [(u8, &str); 9] = [
         (0, "done (also: nothing to do, another `assign` is under way)"),
         (Self::Failed as u8, "it could not be done; `doctor`: a check failed"),
         (Self::Usage as u8, "wrong usage or configuration"),
-        (Self::NoWorker as u8, "no idle worker, or no such worker"),
+        (
+            Self::NoWorker as u8,
+            "no idle worker, or no such worker; `refresh`, `rm`: the worker is not idle",
+        ),
         (
             Self::Refused as u8,
             "the task is refused: not an open issue, held, or it has a pull request",
@@ -39,6 +42,7 @@ impl Exit {
         (Self::Access as u8, "GitHub does not accept the token, or the token may not do this"),
         (Self::RateLimited as u8, "a rate limit of GitHub; nothing is sent until it is over"),
         (Self::Sandbox as u8, "the sandbox cannot be had"),
+        (8, "`update --check`: there is something newer"),
     ];
 }
 

@@ -9,6 +9,8 @@
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
+//! | [`refresh`], [`remove`] | a home anew, or away |
+//! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
@@ -29,11 +31,14 @@ mod prepare;
 mod prompt;
 pub mod publish;
 pub mod queries;
+pub mod refresh;
+pub mod remove;
 pub mod step;
 pub mod stop;
 pub mod supervise;
 mod trust;
 mod unknown;
+pub mod update;
 mod verify;
 pub mod watching;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::record::read_run;
-use super::{Error, Root, workers, write_private};
+use super::{Error, Root, records, retired, workers, write_private};
 use crate::domain::{IssueNumber, RepoSlug, Run, RunId, WorkerId};
 
 /// The ending of the file beside a record that says: a person has cleared it.
@@ -15,7 +15,9 @@ const CLEARED: &str = "cleared";
 /// When the note cannot be written.
 pub fn mark_cleared(root: &Root, run: &Run) -> Result<(), Error> {
     let name = format!("{}.json", run.archive_stem());
-    let record = root.record(&run.worker).completed().join(name);
+    let mut all = records(root, &run.worker)?.into_iter().map(|r| r.completed().join(&name));
+    let current = root.record(&run.worker).completed().join(&name);
+    let record = all.find(|path| path.exists()).unwrap_or(current);
     write_private(&record.with_extension(CLEARED), b"")
 }
 
@@ -62,8 +64,11 @@ pub fn completed_of_issue(
 #[must_use]
 pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
     let mut names = Vec::new();
-    for worker in workers::recorded(root).unwrap_or_default() {
-        for path in records_in(&root.record(&worker).completed(), |_| true) {
+    let present = workers::recorded(root).unwrap_or_default().into_iter();
+    let present = present.map(|worker| (root.record(&worker), worker));
+    let retired = retired(root, None).unwrap_or_default().into_iter();
+    for (record, worker) in present.chain(retired.map(|(worker, record)| (record, worker))) {
+        for path in records_in(&record.completed(), |_| true) {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             // `<owner>-<repo>-<issue|prompt>-<date>-<salt>`
             let Some((what, salt)) = stem.rsplit_once('-') else { continue };
@@ -82,11 +87,10 @@ fn collect(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
-    for id in workers::recorded(root)? {
-        if only.is_some_and(|only| *only != id) {
-            continue;
-        }
-        for path in records_in(&root.record(&id).completed(), &wanted) {
+    let there = workers::recorded(root)?.into_iter().filter(|id| only.is_none_or(|o| o == id));
+    let there = there.map(|id| root.record(&id));
+    for record in there.chain(retired(root, only)?.into_iter().map(|(_, record)| record)) {
+        for path in records_in(&record.completed(), &wanted) {
             match read_run(&path) {
                 Ok(Some(mut run)) => {
                     run.cleared = path.with_extension(CLEARED).exists();

@@ -126,6 +126,11 @@ fn every_command_prints_what_is_documented_of_it() {
     as_documented("dispatch", &started);
     as_documented("watch", &[json(&["watch", "02"], 0)]);
     as_documented("history", &[json(&["history"], 0)]);
+    // Something of a person's where a template's file should be.
+    std::fs::remove_file(world.home("02").join(".bashrc")).unwrap();
+    std::fs::create_dir(world.home("02").join(".bashrc")).unwrap();
+    as_documented("refresh", &[json(&["refresh", "02"], 0)]);
+    as_documented("rm", &[json(&["rm", "02", "-y"], 0)]);
     as_documented("doctor", &[json(&["doctor"], 1)]);
 }
 
