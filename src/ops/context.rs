@@ -1,5 +1,6 @@
 //! What every use case is given.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure};
@@ -161,10 +162,21 @@ pub(super) fn own_program() -> Result<PathBuf, Failure> {
     let path = std::env::current_exe().map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot find out where this program is: {e}"))
     })?;
-    // So Linux calls a program whose file was replaced while it runs: the new one is where it was.
+    // So Linux calls a program whose file was replaced while it runs.
     let replaced =
         path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
-    Ok(replaced.filter(|new| !path.exists() && new.exists()).unwrap_or(path))
+    let Some(new) = replaced.filter(|new| !path.exists() && new.exists()) else { return Ok(path) };
+    // A run goes on with the version that it was started by, if `update` has kept that. Else the
+    // new one must do, which is where the old one was.
+    let kept = previous_program(&new);
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let same = file(&kept).is_some_and(|kept| Some(kept) == file(Path::new("/proc/self/exe")));
+    Ok(if same { kept } else { new })
+}
+
+/// Where `update` keeps the program that it has replaced.
+pub(super) fn previous_program(program: &Path) -> PathBuf {
+    program.with_file_name(".claude-workers.previous")
 }
 
 fn how_to_get(name: &str) -> String {

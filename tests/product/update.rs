@@ -275,6 +275,25 @@ fn a_run_that_is_under_way_goes_on_while_the_program_is_replaced() {
 }
 
 #[test]
+fn a_run_goes_on_with_the_version_that_it_was_started_by() {
+    let place = Place::new();
+    let world = &place.world;
+    let program = place.install_checkout();
+    world.issue("One");
+    world.agent("mark start; while ! test -e ~/go; do sleep 0.05; done; commit a b");
+    place.run(&program, &["dispatch", "-r", APP, "-i", "1", "-w", "01"]).ok();
+    world.wait_until("the agent works", || world.marks() == ["start"]);
+    // The new one understands nothing of what a supervisor asks of its own program.
+    place.publish("another");
+    place.run(&program, &["update"]).ok();
+    assert!(place.refreshed().is_some());
+    fs::write(world.home("01").join("go"), "").unwrap();
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+    assert_eq!(world.pulls().len(), 1);
+}
+
+#[test]
 fn a_version_that_does_not_work_does_not_take_the_place() {
     let place = Place::new();
     let program = place.install_checkout();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::context::previous_program;
 use crate::ops::{Context, Exit, Failure};
 use crate::store::{read_bounded, write_private};
 
@@ -72,8 +73,8 @@ pub(super) fn is_same(a: &Path, b: &Path) -> bool {
     len(a).is_some() && len(a) == len(b) && fs::read(a).ok() == fs::read(b).ok()
 }
 
-/// Puts `new` where `program` is: beside it first, then in one step over it. Whoever runs the old
-/// one goes on with it.
+/// Puts `new` where `program` is: beside it first, then in one step over it. The old one is kept
+/// under another name: runs that it has started go on with it.
 pub(super) fn replace(new: &Path, program: &Path) -> Result<(), Failure> {
     let dir = program.parent().unwrap_or(Path::new("/"));
     // A name of its own, so that what a killed update left is found and replaced.
@@ -89,6 +90,10 @@ pub(super) fn replace(new: &Path, program: &Path) -> Result<(), Failure> {
         to.set_permissions(Permissions::from_mode(mode))?;
         to.sync_all()?;
         drop(to);
+        let previous = previous_program(program);
+        let _ = fs::remove_file(&previous);
+        // Not every file system has hard links; those runs go on with the new program then.
+        let _ = fs::hard_link(program, &previous);
         fs::rename(&beside, program)?;
         File::open(dir)?.sync_all()
     };
