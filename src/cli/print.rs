@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 
 use crate::domain::Outcome;
+use crate::ops::dispatch::Dispatched;
 use crate::ops::{Exit, Failure};
 
 /// Bold.
@@ -56,11 +57,15 @@ pub(super) fn question(text: &str) {
 
 /// Cause and hint.
 pub(super) fn failure(failure: &Failure) {
-    let mut stderr = anstream::stderr();
-    let _ = writeln!(stderr, "{RED}error:{RED:#} {failure}");
-    if let Some(hint) = &failure.hint {
-        let _ = writeln!(stderr, "{CYAN}hint:{CYAN:#} {hint}");
+    let _ = writeln!(anstream::stderr(), "{RED}error:{RED:#} {failure}");
+    if let Some(text) = &failure.hint {
+        hint(text);
     }
+}
+
+/// What to do next.
+pub(super) fn hint(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{CYAN}hint:{CYAN:#} {text}");
 }
 
 /// A value as JSON, on one document, with a newline.
@@ -69,6 +74,13 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot write JSON: {e}")))?;
     out(&(text + "\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run that was started, with the PID of its supervisor, which is not in the record yet.
+pub(super) fn run_json(started: &Dispatched) -> serde_json::Value {
+    let mut value = serde_json::to_value(&started.run).unwrap_or_default();
+    value["pid"] = started.pid.into();
+    value
 }
 
 /// A styled word.

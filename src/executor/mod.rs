@@ -69,7 +69,23 @@ pub struct Unknown {
     known: Vec<String>,
 }
 
+impl Unknown {
+    /// The executor that was probably meant.
+    #[must_use]
+    pub fn meant(&self) -> Option<&str> {
+        text::nearest(&self.name, self.known.iter().map(String::as_str))
+    }
+}
+
 impl Executor {
+    /// The names of all executors: the built-in one, then those of the configuration.
+    #[must_use]
+    pub fn names(configured: &std::collections::BTreeMap<String, ExecutorSection>) -> Vec<String> {
+        let mut names = vec!["claude".to_owned()];
+        names.extend(configured.keys().filter(|k| *k != "claude").cloned());
+        names
+    }
+
     /// The executor called `name`: `claude`, or one of the configuration.
     ///
     /// # Errors
@@ -81,11 +97,7 @@ impl Executor {
         match (name, configured.get(name)) {
             ("claude", section) => Ok(Self::Claude(section.cloned().unwrap_or_default())),
             (_, Some(section)) => Ok(Self::Custom(section.clone())),
-            (_, None) => {
-                let mut known = vec!["claude".to_owned()];
-                known.extend(configured.keys().filter(|k| *k != "claude").cloned());
-                Err(Unknown { name: name.to_owned(), known })
-            }
+            (_, None) => Err(Unknown { name: name.to_owned(), known: Self::names(configured) }),
         }
     }
 

@@ -40,9 +40,11 @@ pub mod stop;
 pub mod supervise;
 pub mod todos;
 mod trust;
+mod unknown;
 pub mod update;
 mod verify;
 pub mod watching;
 
 pub use context::Context;
 pub use failure::{Exit, Failure};
+pub use unknown::repo_meant;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Exit, Failure};
+use super::unknown::no_such_worker;
+use super::{Context, Failure};
 use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
 use crate::store::{self, Skipped, State};
@@ -111,8 +112,7 @@ pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
-    Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-        .hint("`claude-workers status` lists them"))
+    Err(no_such_worker(ctx, id))
 }
 
 /// A finished run, with a line on why it ended as it did.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::read_run;
 use super::{Error, Root, records, retired, workers, write_private};
-use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
+use crate::domain::{IssueNumber, RepoSlug, Run, RunId, WorkerId};
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -57,6 +57,28 @@ pub fn completed_of_issue(
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
     Ok(runs)
+}
+
+/// The finished runs, in no order, by the names of their files alone: id, worker, and repository and
+/// issue as they are written there (`octo-app-22`). What cannot be listed has none.
+#[must_use]
+pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
+    let mut names = Vec::new();
+    let present = workers::recorded(root).unwrap_or_default().into_iter();
+    let present = present.map(|worker| (root.record(&worker), worker));
+    let retired = retired(root, None).unwrap_or_default().into_iter();
+    for (record, worker) in present.chain(retired.map(|(worker, record)| (record, worker))) {
+        for path in records_in(&record.completed(), |_| true) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            // `<owner>-<repo>-<issue|prompt>-<date>-<salt>`
+            let Some((what, salt)) = stem.rsplit_once('-') else { continue };
+            let Some((what, date)) = what.rsplit_once('-') else { continue };
+            if let Ok(run) = format!("{date}-{salt}").parse() {
+                names.push((run, worker.clone(), what.to_owned()));
+            }
+        }
+    }
+    names
 }
 
 fn collect(
@@ -115,6 +137,13 @@ mod tests {
         let ids: Vec<_> = runs.iter().map(|r| r.run.as_str()).collect();
         assert_eq!(ids, ["20261121T071500-0002", "20261121T071600-0001"]);
         assert_eq!(skipped.len(), 1);
+        let mut names = names_of_completed(&root);
+        names.sort();
+        let names: Vec<_> = names.iter().map(|(r, w, s)| format!("{r} {w} {s}")).collect();
+        assert_eq!(
+            names,
+            ["20261121T071500-0002 02 octo-app-22", "20261121T071600-0001 01 octo-app-22"]
+        );
         let repo = "octo/app".parse().unwrap();
         let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap());
         assert!(of(22).unwrap_err().to_string().contains("octo-app-22-x.json"));
