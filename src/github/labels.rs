@@ -1,6 +1,7 @@
 //! Labels: on the repository, on an issue, and who put them there.
 
 use http::Method;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::address::encode;
@@ -11,6 +12,15 @@ use super::transport::Ask;
 use super::{Error, GitHub, wire};
 use crate::domain::{IssueNumber, Label, RepoSlug};
 
+/// Who put a label on an issue, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// The login.
+    pub by: String,
+    /// By GitHub's clock, in whole seconds.
+    pub at: Timestamp,
+}
+
 impl GitHub {
     /// Who put `label` on the issue last, if it has not been taken off since. Nothing too if that
     /// person's account is deleted.
@@ -19,7 +29,7 @@ impl GitHub {
         repo: &RepoSlug,
         number: IssueNumber,
         label: &str,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Labelled>, Error> {
         let path = format!("{}/events?per_page=100", issue_path(repo, number));
         let what = format!("the events of {repo}#{number}");
         let mut events: Vec<wire::Event> = self.all(&path, &what).await?;
@@ -31,7 +41,10 @@ impl GitHub {
                 continue;
             }
             match event.kind.as_str() {
-                "labeled" => who = event.actor.map(|a| a.login),
+                "labeled" => {
+                    let at = event.created_at;
+                    who = event.actor.map(|a| Labelled { by: a.login, at });
+                }
                 "unlabeled" => who = None,
                 _ => {}
             }

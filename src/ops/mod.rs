@@ -9,6 +9,7 @@
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`queries`] | what people ask: status, history, logs |
+//! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
 
@@ -19,9 +20,11 @@ mod claim;
 mod context;
 pub mod dispatch;
 pub mod doctor;
+pub mod drift;
 mod failure;
 pub mod init;
 mod jailing;
+mod lists;
 mod prepare;
 mod prompt;
 pub mod publish;

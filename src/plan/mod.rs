@@ -3,11 +3,13 @@
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
 //! - [`conclude()`]: how a run ended, from what was seen;
+//! - [`drift()`]: where GitHub's labels and our records disagree;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
 mod branch;
 mod conclude;
+mod drift;
 mod retry;
 
 pub use assign::{
@@ -16,4 +18,5 @@ pub use assign::{
 };
 pub use branch::first_free_branch;
 pub use conclude::{conclude, in_a_line};
+pub use drift::{Doing, Drift, Sides, Wrong, drift};
 pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};

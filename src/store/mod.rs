@@ -22,7 +22,7 @@ mod tools;
 mod workers;
 
 pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
-pub use history::{Skipped, completed, completed_of_issue, mark_cleared};
+pub use history::{Skipped, completed, completed_of_issue, completed_of_issues, mark_cleared};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
