@@ -7,7 +7,7 @@ use super::print::{self, BOLD, DIM, styled};
 use crate::domain::text;
 use crate::ops::assign::{Report, Tick, assign};
 use crate::ops::{Context, Failure};
-use crate::plan::Skip;
+use crate::plan::{Drift, Skip};
 
 /// Pair idle workers with open issues: one tick, for cron
 #[derive(Debug, clap::Args)]
@@ -50,23 +50,33 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
 
 fn show(report: &Report, args: &Args) {
     let mut out = String::new();
+    let width = print::width();
+    // Titles are strangers' words.
+    let mut line = |what: &str, more: &str| {
+        let more = styled(DIM, &text::one_line(more, usize::MAX));
+        let space = if what.is_empty() { "" } else { " " };
+        out.push_str(&print::cut(&format!("{what}{space}{more}"), width));
+        out.push('\n');
+    };
     for (worker, subject) in &report.taken_up {
-        out.push_str(&format!("worker {worker} carries on with {subject}\n"));
+        line(&format!("worker {worker} carries on with {subject}"), "");
+    }
+    for left in &report.mended {
+        let verb = if args.dry_run { "would take" } else { "took" };
+        let Drift { label, repo, issue, .. } = left;
+        line(&format!("{verb} {label} off {repo}#{issue},"), &format!("where it {left}"));
     }
     for started in &report.started {
         let run = &started.run;
         let title = run.title.as_deref().unwrap_or("");
-        out.push_str(&format!("worker {} works on {}", run.worker, run.subject()));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        line(&format!("worker {} works on {}", run.worker, run.subject()), title);
     }
     for (worker, (repo, number), title) in &report.planned {
-        out.push_str(&format!("would start worker {worker} on {repo}#{number}"));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        line(&format!("would start worker {worker} on {repo}#{number}"), title);
     }
     if args.dry_run || args.verbose {
         for ((repo, number), why) in &report.skipped {
-            out.push_str(&styled(DIM, &format!("{repo}#{number}: {why}")));
-            out.push('\n');
+            line("", &format!("{repo}#{number}: {why}"));
         }
     }
     if args.verbose {
@@ -74,6 +84,7 @@ fn show(report: &Report, args: &Args) {
     }
     let quiet_tick = report.started.is_empty()
         && report.taken_up.is_empty()
+        && report.mended.is_empty()
         && report.planned.is_empty()
         && report.problems.is_empty();
     if quiet_tick && !args.quiet {

@@ -26,20 +26,16 @@ pub(super) struct Args {
     follow: bool,
 }
 
-/// The longest line shown, in characters.
-const WIDTH: usize = 160;
-
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let log = Log::of(ctx, &args.id)?;
-    let (lines, end) = log.last_lines(args.lines, WIDTH)?;
-    for line in lines {
-        print::out(&(line + "\n"));
-    }
+    let width = print::width();
+    let most = width.unwrap_or(usize::MAX);
+    let show = |line: &str| print::out(&(print::cut(line, width) + "\n"));
+    let (lines, end) = log.last_lines(args.lines, most)?;
+    lines.iter().for_each(|line| show(line));
     if args.follow {
         log.follow(ctx, end, |_, said| {
-            for line in said.iter().filter_map(|s| s.line(WIDTH)) {
-                print::out(&(line + "\n"));
-            }
+            said.iter().filter_map(|s| s.line(most)).for_each(|line| show(&line));
         })?;
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::drift::DriftEntry;
 use super::{Context, Exit, Failure};
 use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
@@ -22,6 +23,9 @@ pub struct Status {
     pub sandbox: JailMode,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
+    /// Where GitHub disagrees, if it was asked and answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Vec<DriftEntry>>,
 }
 
 /// One worker.
@@ -71,6 +75,7 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
         workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+        drift: None,
     })
 }
 

@@ -204,7 +204,8 @@ fn of_label(sides: &Sides<'_>, issue: &Issue, label: &Label) -> Option<Drift> {
         Doing::Idle => Wrong::Idle,
     };
     let here: Vec<&Run> = sides.archive.iter().filter(|run| is_about(run, issue)).collect();
-    let held = || sides.workers.values().any(|d| matches!(d, Doing::On(run) if is_about(run, issue)));
+    let held =
+        || sides.workers.values().any(|d| matches!(d, Doing::On(run) if is_about(run, issue)));
     let wrong = match here.iter().rev().find(|run| run.worker == *worker) {
         None => unexplained,
         Some(own) => {
