@@ -32,10 +32,14 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let most = width.unwrap_or(usize::MAX);
     let show = |line: &str| print::out(&(print::cut(line, width) + "\n"));
     let (lines, end) = log.last_lines(args.lines, most)?;
-    lines.iter().for_each(|line| show(line));
+    for line in &lines {
+        show(line);
+    }
     if args.follow {
         log.follow(ctx, end, |_, said| {
-            said.iter().filter_map(|s| s.line(most)).for_each(|line| show(&line));
+            for line in said.iter().filter_map(|s| s.line(most)) {
+                show(&line);
+            }
         })?;
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write, stdin, stdout};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -154,7 +155,10 @@ impl Screen {
 
     /// Waits for the next second, for another size, or for the end.
     pub(super) fn next(&mut self) -> Next {
-        self.second = (self.second + SECOND).max(Instant::now());
+        let now = Instant::now();
+        if self.second <= now {
+            self.second = (self.second + SECOND).max(now);
+        }
         loop {
             let next = if self.gone { Some(Next::End) } else { self.wait() };
             if next == Some(Next::Draw) {
@@ -183,31 +187,32 @@ impl Screen {
         }
         let keys = fds.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         if let Ok(Some(signal)) = self.signals.read_signal() {
-            return self.signal(signal.ssi_signo);
+            return Some(self.signal(signal.ssi_signo));
         }
         if keys.is_empty() {
             return None;
         }
+        let closed = keys.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL);
         let mut pressed = [0; 64];
         match nix::unistd::read(&stdin, &mut pressed) {
             Ok(n) if pressed[..n].iter().any(|key| b"qQ".contains(key)) => Some(Next::End),
-            Ok(n) if n > 0 => None,
-            // A terminal that is gone says so again and again.
-            _ => Some(Next::End),
+            Ok(0) => closed.then_some(Next::End),
+            Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => None,
+            Err(_) => Some(Next::End),
         }
     }
 
-    fn signal(&mut self, number: u32) -> Option<Next> {
+    fn signal(&mut self, number: u32) -> Next {
         match i32::try_from(number).ok().and_then(|n| Signal::try_from(n).ok()) {
-            Some(Signal::SIGWINCH) => Some(Next::Draw),
+            Some(Signal::SIGWINCH) => Next::Draw,
             Some(Signal::SIGTSTP) => {
                 self.give_back();
                 // Stopped here, and continued here.
                 let _ = raise(Signal::SIGSTOP);
                 self.take();
-                Some(Next::Draw)
+                Next::Draw
             }
-            _ => Some(Next::End),
+            _ => Next::End,
         }
     }
 }

@@ -40,11 +40,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
+    let mut seen = status(ctx, args.id.as_ref(), Timestamp::now())?;
     if args.watch {
         live::wants_a_terminal(ctx.env())?;
         return watch(ctx, args);
     }
-    let mut seen = status(ctx, args.id.as_ref(), Timestamp::now())?;
     let width = print::width();
     if !args.json {
         print::out(&shown(&seen, args.id.is_some(), width));

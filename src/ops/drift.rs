@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::lists::{self, Seen};
 use super::{Context, Failure};
-use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId, text};
+use crate::domain::{IssueNumber, Label, RepoSlug, Run, WorkerId, text};
 use crate::github::GitHub;
 use crate::plan::{self, Doing, Drift, IssueRef, Sides};
 use crate::store::{self, State, Worker};
@@ -107,7 +107,7 @@ pub(super) fn runs_of_labelled(
     let labelled: BTreeSet<IssueRef> = seen
         .issues
         .iter()
-        .filter(|issue| issue.labels.iter().any(|label| label.is_worker()))
+        .filter(|issue| issue.labels.iter().any(Label::is_worker))
         .map(|issue| (issue.repo.clone(), issue.number))
         .collect();
     if labelled.is_empty() {

@@ -14,9 +14,9 @@ fn drift(world: &World, args: &[&str]) -> Vec<String> {
     let json: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(json["version"], 1);
     let of = |entry: &Value| {
-        let word = |key: &str| entry[key].as_str().unwrap().to_owned();
-        assert!(!word("what").is_empty() && !word("hint").is_empty());
-        format!("{}#{} {} {}", word("repo"), entry["issue"], word("label"), word("wrong"))
+        let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+        assert!(!text("what").is_empty() && !text("hint").is_empty());
+        format!("{}#{} {} {}", text("repo"), entry["issue"], text("label"), text("wrong"))
     };
     json["drift"].as_array().unwrap().iter().map(of).collect()
 }
@@ -140,7 +140,7 @@ fn what_a_failed_run_left_waits_for_a_person_and_is_not_mended() {
 }
 
 #[test]
-fn a_broken_record_is_told_and_local_things_show_all_the_same() {
+fn the_label_of_a_worker_whose_record_is_broken_is_no_left_over() {
     let world = World::new();
     world.issue("One");
     world.hub.label(APP, 1, "worker:01", "octo").unwrap();

@@ -83,7 +83,7 @@ impl Terminal {
         let mut fds = [PollFd::new(keyboard.as_fd(), PollFlags::POLLIN)];
         // The end of some other test's child may interrupt it.
         if poll(&mut fds, PollTimeout::from(20_u8)).unwrap_or(0) > 0 {
-            let mut buffer = [0; 1 << 16];
+            let mut buffer = [0; 4096];
             let n = nix::unistd::read(keyboard, &mut buffer).unwrap_or(0);
             self.seen.extend_from_slice(&buffer[..n]);
         }
