@@ -232,7 +232,7 @@ fn fitted(text: &str, width: usize, rows: usize) -> Vec<String> {
         lines.truncate(room - 1);
         lines.push(print::cut(&format!("… {more} more"), Some(width)));
     }
-    lines.into_iter().map(print::dressed).collect()
+    lines.iter().map(|line| print::dressed(line).into_owned()).collect()
 }
 
 /// What must be written so that the lines `new` stand where `old` stood.

@@ -1,5 +1,6 @@
 //! Output: one place that knows of colours, tables and closed pipes.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -27,8 +28,7 @@ pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
 /// program quietly, as with other tools.
 pub(super) fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let written =
-        stdout.write_all(dressed(text.to_owned()).as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout.write_all(dressed(text).as_bytes()).and_then(|()| stdout.flush());
     if let Err(e) = written {
         if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
@@ -39,11 +39,11 @@ pub(super) fn out(text: &str) {
 }
 
 /// The text as standard output shows it: without styles where they are not wanted.
-pub(super) fn dressed(text: String) -> String {
+pub(super) fn dressed(text: &str) -> Cow<'_, str> {
     // Stripped here and not on the way: anstream hands on every line and every style by itself.
     match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
-        _ => text,
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string().into(),
+        _ => text.into(),
     }
 }
 
