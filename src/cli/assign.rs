@@ -51,32 +51,31 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
 fn show(report: &Report, args: &Args) {
     let mut out = String::new();
     let width = print::width();
-    // Titles are strangers' words.
-    let mut line = |what: &str, more: &str| {
-        let more = styled(DIM, &text::one_line(more, usize::MAX));
-        let space = if what.is_empty() { "" } else { " " };
-        out.push_str(&print::cut(&format!("{what}{space}{more}"), width));
+    let mut line = |line: &str| {
+        out.push_str(&print::cut(line, width));
         out.push('\n');
     };
+    // Titles are strangers' words.
+    let dim = |words: &str| styled(DIM, &text::one_line(words, usize::MAX));
     for (worker, subject) in &report.taken_up {
-        line(&format!("worker {worker} carries on with {subject}"), "");
+        line(&format!("worker {worker} carries on with {subject}"));
     }
     for left in &report.mended {
         let verb = if args.dry_run { "would take" } else { "took" };
         let Drift { label, repo, issue, .. } = left;
-        line(&format!("{verb} {label} off {repo}#{issue},"), &format!("where it {left}"));
+        line(&format!("{verb} {label} off {repo}#{issue}, where it {left}"));
     }
     for started in &report.started {
         let run = &started.run;
-        let title = run.title.as_deref().unwrap_or("");
-        line(&format!("worker {} works on {}", run.worker, run.subject()), title);
+        let title = dim(run.title.as_deref().unwrap_or(""));
+        line(&format!("worker {} works on {} {title}", run.worker, run.subject()));
     }
     for (worker, (repo, number), title) in &report.planned {
-        line(&format!("would start worker {worker} on {repo}#{number}"), title);
+        line(&format!("would start worker {worker} on {repo}#{number} {}", dim(title)));
     }
     if args.dry_run || args.verbose {
         for ((repo, number), why) in &report.skipped {
-            line("", &format!("{repo}#{number}: {why}"));
+            line(&dim(&format!("{repo}#{number}: {why}")));
         }
     }
     if args.verbose {

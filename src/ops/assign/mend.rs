@@ -7,18 +7,20 @@ use crate::github::{Error, ErrorKind, GitHub};
 use crate::ops::lists::Seen;
 use crate::ops::{Context, Exit, Failure, drift};
 use crate::plan::{Drift, Wrong};
-use crate::store::{self, WorkerLock};
+use crate::store::{self, Worker, WorkerLock};
 
 /// Takes off what is surely ours: the records say that the label should be off, its worker does not
 /// have the issue now, and GitHub says that our login put it on while the run lasted. What a person
 /// or another host put on stays, and is not asked about again until the issue changes. Asks nothing
-/// where no label looks like it.
+/// where no label looks like it. `workers` are as they were before the lists were read: the label of
+/// a run that has ended since is just gone.
 ///
 /// # Errors
 /// When nothing more can be asked, or the disk cannot be read.
 pub(super) async fn mend(
     ctx: &Context,
     github: &GitHub,
+    workers: &[Worker],
     seen: &mut Seen,
     dry_run: bool,
     report: &mut Report,
@@ -28,7 +30,7 @@ pub(super) async fn mend(
     if archive.is_empty() || report.problems.len() > known {
         return Ok(());
     }
-    let mut found = drift::drift(&store::list(&ctx.root)?, &archive, seen);
+    let mut found = drift::drift(workers, &archive, seen);
     found.retain(|drift| matches!(drift.wrong, Wrong::LeftOver(_)));
     let mut memory = Memory::load(ctx, seen.issues.iter());
     for left in found {

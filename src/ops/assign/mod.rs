@@ -16,7 +16,7 @@ use super::{Context, Exit, Failure, chores, jailing};
 use crate::domain::{Issue, Outcome, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::{self, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
-use crate::store::{self, AssignLock, State, WorkerLock};
+use crate::store::{self, AssignLock, State, Worker, WorkerLock};
 use look::Look;
 use mend::mend;
 
@@ -84,7 +84,7 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         return Ok(Tick::Done(Box::new(report)));
     }
     let github = ctx.github()?;
-    let result = pair(ctx, &github, idle, dry_run, &mut report).await;
+    let result = pair(ctx, &github, &workers, idle, dry_run, &mut report).await;
     report.usage = github.usage();
     // What was started stays started: a failure on the way is one of the report's problems.
     if let Err(failure) = result {
@@ -115,13 +115,14 @@ const TOO_MANY: u32 = 3;
 async fn pair(
     ctx: &Context,
     github: &GitHub,
+    workers: &[Worker],
     mut idle: Vec<WorkerId>,
     dry_run: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut seen = lists::see(ctx, github, &mut report.problems).await?;
     report.open_issues = seen.issues.len();
-    mend(ctx, github, &mut seen, dry_run, report).await?;
+    mend(ctx, github, workers, &mut seen, dry_run, report).await?;
     let Seen { issues, repos, .. } = seen;
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
