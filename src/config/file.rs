@@ -91,6 +91,7 @@ pub(super) struct LimitsSection {
     pub(super) wall_clock: Option<Span>,
     pub(super) silence: Option<Span>,
     pub(super) grace: Option<Span>,
+    pub(super) issues: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,10 +107,17 @@ pub(super) struct SandboxSection {
     pub(super) read_only: Vec<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GitSection {
     pub(super) fetch_max_age: Option<Span>,
+    pub(super) claims: bool,
+}
+
+impl Default for GitSection {
+    fn default() -> Self {
+        Self { fetch_max_age: None, claims: true }
+    }
 }
 
 /// `[executors.NAME]`: how an agent is invoked.

@@ -57,6 +57,8 @@ pub struct Settings {
     pub reserve: usize,
     /// Limits of a run.
     pub limits: Limits,
+    /// How many issues a run may file: 1 to 100.
+    pub max_issues: usize,
     /// What is copied into homes, as written; `None`: everything.
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
@@ -65,6 +67,8 @@ pub struct Settings {
     pub read_only: Vec<PathBuf>,
     /// How old a mirror may be before it is fetched again.
     pub fetch_max_age: Duration,
+    /// Whether issues are claimed on the remote, against other hosts.
+    pub claims: bool,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -144,6 +148,13 @@ impl Settings {
                 message: "`wall_clock` and `silence` must be at least 1s".into(),
             });
         }
+        let max_issues = file.limits.issues.unwrap_or(20);
+        if !(1..=100).contains(&max_issues) {
+            return Err(Error::Value {
+                place: "[limits]".into(),
+                message: format!("`issues` must be from 1 to 100, not {max_issues}"),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -163,9 +174,11 @@ impl Settings {
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
+            max_issues,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             executors: file
                 .executors
@@ -300,6 +313,16 @@ mod tests {
         assert!(load("[executors.mine]\n", &[]).is_err());
         assert!(load("[executors.mine]\ncommand = ['x']\n", &[]).is_ok());
         assert!(load("[executors.claude]\ncommand = ['x']\n", &[]).is_err());
+    }
+
+    #[test]
+    fn a_run_may_file_some_issues_and_not_any_number() {
+        let issues = |n: &str| load(&format!("[limits]\nissues = {n}"), &[]);
+        assert_eq!(load("", &[]).unwrap().max_issues, 20);
+        assert_eq!(issues("100").unwrap().max_issues, 100);
+        for bad in ["0", "101", "-1", "'x'"] {
+            assert!(issues(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,11 +7,14 @@
 //! - **In the jail** ([`clone`]): our binary, as a jail's first process, makes and resets the clone
 //!   and packs what the agent committed. What it reports is a claim; the host checks the objects.
 
+mod claims;
 pub mod clone;
 mod host;
 mod mirror;
+mod outbox;
 mod publish;
 
+pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
 pub use mirror::Mirror;
 pub use publish::Imported;
@@ -57,6 +60,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether the remote does not accept the token, or the token may not do this.
+    #[must_use]
+    pub fn is_access(&self) -> bool {
+        let signs = ["error: 401", "error: 403", "Authentication failed"];
+        matches!(self, Self::Failed { said, .. } if signs.iter().any(|sign| said.contains(sign)))
+    }
 }
 
 fn io_error(

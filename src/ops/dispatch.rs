@@ -8,6 +8,7 @@ use std::process::Stdio;
 use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
+use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -24,14 +25,18 @@ pub struct Request {
     pub issue: Option<IssueNumber>,
     /// The worker; `None`: the first idle one.
     pub worker: Option<WorkerId>,
-    /// A prompt of one's own.
-    pub prompt: Option<String>,
+    /// A prompt of one's own: any bytes.
+    pub prompt: Option<Vec<u8>>,
+    /// What the run is for; `None`: an issue alone is implemented, a prompt done.
+    pub kind: Option<Kind>,
     /// The model; `None`: the configured one.
     pub model: Option<String>,
     /// The executor; `None`: the configured one.
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
+    /// The worker of another host that is gone, whose label may be on the issue.
+    pub abandoned_by: Option<WorkerId>,
 }
 
 /// A run that is under way.
@@ -64,21 +69,29 @@ pub async fn dispatch(
     let lock = take_worker(ctx, request.worker.as_ref())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) =
-                check_issue(ctx, github, &request.repo, number, request.explicit).await?;
+            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
             (Some(issue), old)
         }
         None => (None, Vec::new()),
     };
-    let run =
+    let mut run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
+    let hold = Hold::of(ctx, &run)?;
+    if let Some(hold) = &hold {
+        match hold.take(&run, request.abandoned_by.is_some()) {
+            Ok(claim) => run.claim = Some(claim),
+            Err(failure) => return Err(forget(ctx, &lock, failure)),
+        }
+        store::write_task(&ctx.root, &lock, &run)?;
+    }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
+        give_back(hold.as_ref(), &run);
         // What GitHub refused it has not done; only where it did not answer the label may be on.
         return Err(match failure.exit {
             Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
@@ -95,7 +108,18 @@ pub async fn dispatch(
             }
             Ok(Dispatched { run, pid })
         }
-        Err(failure) => Err(take_back(ctx, github, &lock, &run, failure).await),
+        Err(failure) => {
+            give_back(hold.as_ref(), &run);
+            Err(take_back(ctx, github, &lock, &run, failure).await)
+        }
+    }
+}
+
+/// Gives the claim back as far as that can be done now. It is in no way of this host's own next
+/// try, and for others it runs out.
+fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
+    if let Some(hold) = hold {
+        let _ = hold.release(&run.run);
     }
 }
 
@@ -124,16 +148,20 @@ fn record(
 ) -> Run {
     let uuid = fresh_uuid();
     let salt = uuid.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    let kind = if request.prompt.is_some() { Kind::Prompt } else { Kind::Implement };
+    let usual = if request.prompt.is_some() { Kind::Prompt } else { Kind::Implement };
+    let head = |prompt: &[u8]| {
+        let start = String::from_utf8_lossy(&prompt[..prompt.len().min(4096)]);
+        text::one_line(&start, 200)
+    };
     Run {
         version: CURRENT_VERSION,
         run: RunId::new(now, salt),
         worker: worker.clone(),
-        kind,
+        kind: request.kind.unwrap_or(usual),
         repo: request.repo.clone(),
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
-        prompt: request.prompt.as_deref().map(|p| text::one_line(p, 200)),
+        prompt: request.prompt.as_deref().map(head),
         model,
         executor,
         branch: None,
@@ -152,10 +180,12 @@ fn record(
         resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
+        claim: None,
         agent: None,
         work: None,
         ended: None,
         pr: None,
+        filed: Vec::new(),
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
@@ -174,12 +204,12 @@ fn write_claim(
     ctx: &Context,
     lock: &WorkerLock,
     run: &Run,
-    prompt: Option<&str>,
+    prompt: Option<&[u8]>,
 ) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     make_private_dir(paths.dir())?;
     if let Some(prompt) = prompt {
-        write_private(&paths.request(), prompt.as_bytes())?;
+        write_private(&paths.request(), prompt)?;
     }
     Ok(store::write_task(&ctx.root, lock, run)?)
 }

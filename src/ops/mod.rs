@@ -5,6 +5,7 @@
 //! | [`init`] | makes workers |
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
@@ -22,6 +23,8 @@ pub mod dispatch;
 pub mod doctor;
 pub mod drift;
 mod failure;
+mod filing;
+mod hold;
 pub mod init;
 mod jailing;
 mod lists;

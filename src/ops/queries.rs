@@ -169,15 +169,7 @@ pub fn history(
     let entries = runs
         .into_iter()
         .filter(|run| filter.wants(run))
-        .map(|run| HistoryEntry {
-            summary: run
-                .ended
-                .as_ref()
-                .map(|ended| in_a_line(ended, run.agent.as_ref()))
-                .unwrap_or_default(),
-            minutes: run.minutes(),
-            run,
-        })
+        .map(|run| HistoryEntry { summary: in_a_line(&run), minutes: run.minutes(), run })
         .collect();
     Ok((entries, skipped))
 }

@@ -14,6 +14,7 @@
 //! hand; a record of a newer format is not written to.
 
 mod atomic;
+mod claims;
 mod history;
 mod layout;
 mod lock;
@@ -22,6 +23,7 @@ mod tools;
 mod workers;
 
 pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
+pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{Skipped, completed, completed_of_issue, completed_of_issues, mark_cleared};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};

@@ -4,6 +4,7 @@ use super::Report;
 use super::memory::Memory;
 use crate::domain::{Issue, Run, WorkerId};
 use crate::github::{Error, ErrorKind, GitHub};
+use crate::ops::hold::Hold;
 use crate::ops::lists::Seen;
 use crate::ops::{Context, Exit, Failure, drift};
 use crate::plan::{Drift, Wrong};
@@ -90,6 +91,12 @@ impl From<store::Error> for Refused {
     }
 }
 
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Here(failure)
+    }
+}
+
 async fn take_off(
     ctx: &Context,
     github: &GitHub,
@@ -104,6 +111,14 @@ async fn take_off(
     };
     let own_login = github.viewer().await?.login;
     if !left.is_ours(archive, &own_login, &labelled.by, labelled.at) {
+        return Ok(Done::NotOurs);
+    }
+    // Another host, or another run of ours, may have the issue since.
+    let about_it = |run: &&Run| run.repo == *repo && run.issue == Some(number);
+    if let Some(last) = archive.iter().rev().find(about_it)
+        && let Some(hold) = Hold::on(ctx, repo, number)?
+        && hold.taken_over(&last.run)?
+    {
         return Ok(Done::NotOurs);
     }
     // A `dispatch` by hand may be giving it this very issue: not while we hold its lock, and one
