@@ -14,10 +14,13 @@ mod inspect;
 mod live;
 mod logs;
 mod print;
+mod refresh;
 mod reset;
 mod restart;
+mod rm;
 mod status;
 mod stop;
+mod update;
 mod watch;
 
 use std::future::Future;
@@ -82,6 +85,9 @@ enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Reset(reset::Args),
+    Refresh(refresh::Args),
+    Rm(rm::Args),
+    Update(update::Args),
     Status(status::Args),
     Watch(watch::Args),
     Inspect(inspect::Args),
@@ -118,6 +124,9 @@ impl Command {
                 | Self::Stop(_)
                 | Self::Restart(_)
                 | Self::Reset(_)
+                | Self::Refresh(_)
+                | Self::Rm(_)
+                | Self::Update(_)
         )
     }
 }
@@ -146,6 +155,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stop(args) => stop::run(&context()?, &args),
         Command::Restart(args) => restart::run(&context()?, &args),
         Command::Reset(args) => reset::run(&context()?, &args),
+        Command::Refresh(args) => refresh::run(&context()?, &args),
+        Command::Rm(args) => rm::run(&context()?, &args),
+        Command::Update(args) => update::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
         Command::Watch(args) => watch::run(&context()?, &args),
         Command::Inspect(args) => inspect::run(&context()?, &args),

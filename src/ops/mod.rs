@@ -9,6 +9,8 @@
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
+//! | [`refresh`], [`remove`] | a home anew, or away |
+//! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`watching`] | following an agent's words, waiting for its end |
@@ -32,10 +34,13 @@ mod prepare;
 mod prompt;
 pub mod publish;
 pub mod queries;
+pub mod refresh;
+pub mod remove;
 pub mod step;
 pub mod stop;
 pub mod supervise;
 mod trust;
+pub mod update;
 mod verify;
 pub mod watching;
 

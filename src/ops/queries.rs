@@ -162,7 +162,9 @@ pub fn history(
     ctx: &Context,
     filter: &Filter,
 ) -> Result<(Vec<HistoryEntry>, Vec<Skipped>), Failure> {
-    if let Some(id) = &filter.worker {
+    if let Some(id) = &filter.worker
+        && store::retired(&ctx.root, Some(id))?.is_empty()
+    {
         known(ctx, id)?;
     }
     let (runs, skipped) = store::completed(&ctx.root, filter.worker.as_ref())?;
@@ -185,9 +187,11 @@ pub fn log_path(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
         return Ok(paths.log());
     }
     let (runs, _) = store::completed(&ctx.root, Some(id))?;
-    runs.iter()
-        .rev()
-        .map(|run| paths.completed().join(format!("{}.log", run.archive_stem())))
+    let records = store::records(&ctx.root, id)?;
+    let logs = runs.iter().rev().map(|run| format!("{}.log", run.archive_stem()));
+    let mut paths =
+        logs.flat_map(|log| records.iter().map(move |record| record.completed().join(&log)));
+    paths
         .find(|path| path.exists())
         .ok_or_else(|| Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
 }

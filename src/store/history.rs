@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::record::read_run;
-use super::{Error, Root, workers, write_private};
+use super::{Error, Root, records, retired, workers, write_private};
 use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
 
 /// The ending of the file beside a record that says: a person has cleared it.
@@ -16,7 +16,9 @@ const CLEARED: &str = "cleared";
 /// When the note cannot be written.
 pub fn mark_cleared(root: &Root, run: &Run) -> Result<(), Error> {
     let name = format!("{}.json", run.archive_stem());
-    let record = root.record(&run.worker).completed().join(name);
+    let mut all = records(root, &run.worker)?.into_iter().map(|r| r.completed().join(&name));
+    let current = root.record(&run.worker).completed().join(&name);
+    let record = all.find(|path| path.exists()).unwrap_or(current);
     write_private(&record.with_extension(CLEARED), b"")
 }
 
@@ -78,11 +80,10 @@ fn collect(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
     let (mut runs, mut broken) = (Vec::new(), Vec::new());
-    for id in workers::recorded(root)? {
-        if only.is_some_and(|only| *only != id) {
-            continue;
-        }
-        for path in records_in(&root.record(&id).completed(), &wanted) {
+    let there = workers::recorded(root)?.into_iter().filter(|id| only.is_none_or(|o| o == id));
+    let there = there.map(|id| root.record(&id));
+    for record in there.chain(retired(root, only)?.into_iter().map(|(_, record)| record)) {
+        for path in records_in(&record.completed(), &wanted) {
             match read_run(&path) {
                 Ok(Some(mut run)) => {
                     run.cleared = path.with_extension(CLEARED).exists();

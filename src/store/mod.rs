@@ -5,6 +5,7 @@
 //! <root>/.pool/01/task.json     the current run; there ⇔ the worker is not idle
 //! <root>/.pool/01/lock          held by the supervisor for the whole run
 //! <root>/.pool/01/completed/    the archive
+//! <root>/.pool/.retired/01.1/   the record of a worker that is no more
 //! <root>/.pool/mirrors/         bare repositories that clones borrow objects from
 //! <root>/.pool/github/          answers remembered, cooldown
 //! ```
@@ -19,15 +20,18 @@ mod history;
 mod layout;
 mod lock;
 mod record;
+mod retire;
 mod tools;
 mod workers;
 
+pub(crate) use atomic::rename_new;
 pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{Skipped, completed, completed_of_issue, completed_of_issues, mark_cleared};
 pub use layout::{RecordPaths, Root};
-pub use lock::{AssignLock, WorkerLock, is_locked};
+pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
+pub use retire::{records, retire, retired};
 pub use tools::Tools;
 pub use workers::{State, Worker, ids, list, worker};
 
