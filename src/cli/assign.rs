@@ -10,7 +10,7 @@ use super::print::{self, DIM, styled};
 use crate::domain::text;
 use crate::ops::assign::{Report, Tick, assign};
 use crate::ops::{Context, Failure};
-use crate::plan::Skip;
+use crate::plan::{Drift, Skip};
 
 /// Pair idle workers with open issues: one tick, for cron
 #[derive(Debug, clap::Args)]
@@ -74,6 +74,11 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
     let skipped = report.skipped.iter().map(
         |((repo, issue), why)| json!({ "repo": repo, "issue": issue, "why": why.to_string() }),
     );
+    let mended = report.mended.iter().map(|left| {
+        json!({
+            "repo": left.repo, "issue": left.issue, "label": left.label, "why": left.to_string(),
+        })
+    });
     let problems = report.problems.iter().map(|failure| {
         json!({
             "message": failure.message, "hint": failure.hint, "exitCode": failure.exit as u8,
@@ -85,6 +90,7 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
         "dryRun": dry_run,
         "idle": report.idle,
         "openIssues": report.open_issues,
+        "mended": mended.collect::<Vec<_>>(),
         "takenUp": taken_up.collect::<Vec<_>>(),
         "started": report.started.iter().map(print::run_json).collect::<Vec<_>>(),
         "planned": planned.collect::<Vec<_>>(),
@@ -102,29 +108,41 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
 
 fn left_alone(report: &Report) -> impl Iterator<Item = String> {
     let lines = report.skipped.iter();
-    lines.map(|((repo, number), why)| styled(DIM, &format!("{repo}#{number}: {why}")))
+    lines
+        .map(|((repo, number), why)| text::one_line(&format!("{repo}#{number}: {why}"), usize::MAX))
 }
 
 fn show(report: &Report, args: &Args) {
     let mut out = String::new();
+    let width = print::width();
+    let mut line = |line: &str| {
+        out.push_str(&print::cut(line, width));
+        out.push('\n');
+    };
+    // Titles are strangers' words.
+    let dim = |words: &str| styled(DIM, &text::one_line(words, usize::MAX));
     for (worker, subject) in &report.taken_up {
-        out.push_str(&format!("worker {worker} carries on with {subject}\n"));
+        line(&format!("worker {worker} carries on with {subject}"));
+    }
+    for left in &report.mended {
+        let verb = if args.dry_run { "would take" } else { "took" };
+        let Drift { label, repo, issue, .. } = left;
+        line(&format!("{verb} {label} off {repo}#{issue}, where it {left}"));
     }
     for started in &report.started {
         let run = &started.run;
-        let title = run.title.as_deref().unwrap_or("");
-        out.push_str(&format!("worker {} works on {}", run.worker, run.subject()));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        let title = dim(run.title.as_deref().unwrap_or(""));
+        line(&format!("worker {} works on {} {title}", run.worker, run.subject()));
     }
     for (worker, (repo, number), title) in &report.planned {
-        out.push_str(&format!("would start worker {worker} on {repo}#{number}"));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        line(&format!("would start worker {worker} on {repo}#{number} {}", dim(title)));
     }
     if args.dry_run {
-        out.extend(left_alone(report).map(|line| line + "\n"));
+        left_alone(report).for_each(|words| line(&styled(DIM, &words)));
     }
     let quiet_tick = report.started.is_empty()
         && report.taken_up.is_empty()
+        && report.mended.is_empty()
         && report.planned.is_empty()
         && report.problems.is_empty();
     if quiet_tick && !args.quiet {

@@ -92,7 +92,7 @@ fn row(entry: &HistoryEntry) -> Vec<(anstyle::Style, String)> {
     let cost = run.agent.as_ref().and_then(|a| a.cost_usd);
     let last = match &run.pr {
         Some(pr) => pr.url.clone(),
-        None => text::one_line(&entry.summary, 90),
+        None => text::one_line(&entry.summary, usize::MAX),
     };
     vec![
         (DIM, run.started_at.strftime("%Y-%m-%d %H:%M").to_string()),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{print, watch};
 use crate::domain::WorkerId;
+use crate::executor::Said;
 use crate::ops::log::Log;
 use crate::ops::{Context, Failure};
 
@@ -26,19 +27,21 @@ pub(super) struct Args {
     follow: bool,
 }
 
-/// The longest line shown, in characters.
-const WIDTH: usize = 160;
+/// The longest line where there is no terminal, in characters.
+const WIDE: usize = 400;
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let log = Log::of(ctx, &args.id)?;
-    let (lines, end) = log.last_lines(args.lines, WIDTH)?;
-    print::out(&lines.into_iter().map(|line| line + "\n").collect::<String>());
+    let width = print::width();
+    let most = width.unwrap_or(WIDE);
+    let shown = |said: &Said| Some(print::cut(&said.line(most)?, width) + "\n");
+    let (lines, end) = log.last_lines(args.lines, most)?;
+    print::out(&lines.iter().map(|line| print::cut(line, width) + "\n").collect::<String>());
     if !args.follow {
         return Ok(ExitCode::SUCCESS);
     }
     let end = log.follow(ctx, end, |said| {
-        let lines = said.iter().filter_map(|said| said.line(WIDTH));
-        print::out(&lines.map(|line| line + "\n").collect::<String>());
+        print::out(&said.iter().filter_map(shown).collect::<String>());
     })?;
     watch::note(end.as_ref());
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ mod history;
 mod init;
 mod inner;
 mod inspect;
+mod live;
 mod logs;
 mod loud;
 mod man;
@@ -188,11 +189,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 /// Runs asynchronous work on this thread. Made only by the commands that talk to GitHub.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?
-        .block_on(work)
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?;
+    let done = runtime.block_on(work);
+    // A name that is still being looked up, for work that was given up, is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]

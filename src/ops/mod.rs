@@ -12,6 +12,7 @@
 //! | [`refresh`], [`remove`] | a home anew, or away |
 //! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history |
+//! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`log`], [`todos`] | what an agent says and does, now and so far |
 //! | [`watching`] | waiting for the end of runs |
 //! | [`doctor`] | whether everything that is needed is there |
@@ -23,11 +24,13 @@ mod claim;
 mod context;
 pub mod dispatch;
 pub mod doctor;
+pub mod drift;
 mod failure;
 mod filing;
 mod hold;
 pub mod init;
 mod jailing;
+mod lists;
 pub mod log;
 mod prepare;
 mod prompt;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::drift::DriftEntry;
 use super::unknown::no_such_worker;
 use super::{Context, Failure};
 use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
@@ -23,6 +24,9 @@ pub struct Status {
     pub sandbox: JailMode,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
+    /// Where GitHub disagrees, if it was asked and answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Vec<DriftEntry>>,
 }
 
 /// One worker.
@@ -72,6 +76,7 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
         workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+        drift: None,
     })
 }
 

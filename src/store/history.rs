@@ -1,5 +1,6 @@
 //! The archive, read.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::record::read_run;
@@ -49,14 +50,28 @@ pub fn completed_of_issue(
     repo: &RepoSlug,
     issue: IssueNumber,
 ) -> Result<Vec<Run>, Error> {
-    let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
-    let (mut runs, broken) = collect(root, None, |name| name.starts_with(&prefix))?;
-    if let Some(Skipped { why, .. }) = broken.into_iter().next() {
-        return Err(why);
-    }
+    let (runs, broken) = completed_of_issues(root, &BTreeSet::from([(repo.clone(), issue)]))?;
+    broken.into_iter().next().map_or(Ok(runs), |broken| Err(broken.why))
+}
+
+/// The finished runs of some issues on this machine, oldest first. What cannot be read is returned
+/// beside them.
+///
+/// # Errors
+/// When the root cannot be listed.
+pub fn completed_of_issues(
+    root: &Root,
+    issues: &BTreeSet<(RepoSlug, IssueNumber)>,
+) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+    let prefix = |(repo, issue): &(RepoSlug, IssueNumber)| {
+        format!("{}-{}-{issue}-", repo.owner(), repo.name())
+    };
+    let prefixes: Vec<String> = issues.iter().map(prefix).collect();
+    let (mut runs, broken) =
+        collect(root, None, |name| prefixes.iter().any(|prefix| name.starts_with(prefix)))?;
     // `a-b/c` and `a/b-c` share a prefix.
-    runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
-    Ok(runs)
+    runs.retain(|run| run.issue.is_some_and(|n| issues.contains(&(run.repo.clone(), n))));
+    Ok((runs, broken))
 }
 
 /// The finished runs, in no order, by the names of their files alone: id, worker, and repository and

@@ -27,7 +27,9 @@ mod workers;
 pub(crate) use atomic::rename_new;
 pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
-pub use history::{Skipped, completed, completed_of_issue, mark_cleared, names_of_completed};
+pub use history::{
+    Skipped, completed, completed_of_issue, completed_of_issues, mark_cleared, names_of_completed,
+};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
