@@ -59,6 +59,12 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The whole of a log, readable.
+pub(super) fn whole(log: &Log) -> Result<ExitCode, Failure> {
+    log.read(|_, said| said.iter().for_each(|said| print::out(&shown(said))))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The file itself, by the kernel.
 fn copy(path: &std::path::Path) -> Result<ExitCode, Failure> {
     let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
@@ -81,7 +87,7 @@ fn raw(line: &[u8]) {
 }
 
 /// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`.
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let tame = |c: char| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c };
     text.chars().map(tame).collect()
 }

@@ -15,6 +15,7 @@ mod logs;
 mod print;
 mod reset;
 mod restart;
+mod show;
 mod status;
 mod stop;
 mod watch;
@@ -86,6 +87,7 @@ enum Command {
     Inspect(inspect::Args),
     Logs(logs::Args),
     History(history::Args),
+    Show(show::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
 }
@@ -150,6 +152,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
+        Command::Show(args) => show::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),

@@ -12,5 +12,5 @@ pub mod text;
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
 pub use run::{
-    AgentReport, CURRENT_VERSION, Ended, JailMode, Kind, Limits, Outcome, Phase, Run, Work,
+    AgentReport, CURRENT_VERSION, Ended, JailMode, Kind, Limits, Outcome, Phase, Run, Work, minutes,
 };

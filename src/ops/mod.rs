@@ -9,10 +9,12 @@
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`queries`] | what people ask: status, history, logs |
+//! | [`archive`] | one run, under way or long over |
 //! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
+pub mod archive;
 pub mod assign;
 mod chores;
 mod claim;

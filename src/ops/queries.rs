@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use crate::domain::{Ended, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
-use crate::store::{self, Skipped, State};
+use crate::store::{self, Line, Skipped, State};
 
 /// The answer to `status`. As JSON it is versioned; fields may be added to a version.
 #[derive(Debug, Serialize)]
@@ -107,7 +107,7 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
     }
 }
 
-fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
+pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
@@ -142,10 +142,10 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn wants(&self, run: &Run) -> bool {
-        self.repo.as_ref().is_none_or(|repo| *repo == run.repo)
-            && self.outcome.is_none_or(|outcome| run.outcome() == Some(outcome))
-            && self.since.is_none_or(|since| run.started_at >= since)
+    fn wants(&self, repo: &RepoSlug, outcome: Option<Outcome>, started_at: Timestamp) -> bool {
+        self.repo.as_ref().is_none_or(|wanted| wanted == repo)
+            && self.outcome.is_none_or(|wanted| outcome == Some(wanted))
+            && self.since.is_none_or(|since| started_at >= since)
     }
 }
 
@@ -160,16 +160,16 @@ pub fn history(
     if let Some(id) = &filter.worker {
         known(ctx, id)?;
     }
-    let (runs, skipped) = store::completed(&ctx.root, filter.worker.as_ref())?;
+    let worker = filter.worker.as_ref();
+    let (runs, skipped) = store::completed_since(&ctx.root, worker, filter.since)?;
     let entries = runs
         .into_iter()
-        .filter(|run| filter.wants(run))
+        .filter(|run| filter.wants(&run.repo, run.outcome(), run.started_at))
         .map(|run| HistoryEntry {
-            summary: run
-                .ended
-                .as_ref()
-                .map(|ended| in_a_line(ended, run.agent.as_ref()))
-                .unwrap_or_default(),
+            summary: summary(
+                run.ended.as_ref(),
+                run.agent.as_ref().and_then(|a| a.last_words.as_deref()),
+            ),
             minutes: run.minutes(),
             run,
         })
@@ -177,20 +177,24 @@ pub fn history(
     Ok((entries, skipped))
 }
 
-/// The log of a worker's current run, or of its last one.
+/// The same without what a list does not show, and so at a third of the time.
 ///
 /// # Errors
-/// When the worker does not exist or has never run.
-pub fn log_path(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
-    known(ctx, id)?;
-    let paths = ctx.root.record(id);
-    if paths.log().exists() {
-        return Ok(paths.log());
+/// As for [`history`].
+pub fn history_lines(ctx: &Context, filter: &Filter) -> Result<(Vec<Line>, Vec<Skipped>), Failure> {
+    if let Some(id) = &filter.worker {
+        known(ctx, id)?;
     }
-    let (runs, _) = store::completed(&ctx.root, Some(id))?;
-    runs.iter()
-        .rev()
-        .map(|run| paths.completed().join(format!("{}.log", run.archive_stem())))
-        .find(|path| path.exists())
-        .ok_or_else(|| Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
+    let worker = filter.worker.as_ref();
+    let (mut lines, skipped) = store::completed_lines(&ctx.root, worker, filter.since)?;
+    lines.retain(|line| {
+        filter.wants(&line.repo, line.ended.as_ref().map(|e| e.outcome), line.started_at)
+    });
+    Ok((lines, skipped))
+}
+
+/// Why it ended, and the last words if it did not succeed, in one line.
+#[must_use]
+pub fn summary(ended: Option<&Ended>, last_words: Option<&str>) -> String {
+    ended.map(|ended| in_a_line(ended, last_words)).unwrap_or_default()
 }

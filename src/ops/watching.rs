@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::queries::log_path;
+use super::archive::{Shown, log_of_worker};
 use super::{Context, Exit, Failure};
 use crate::domain::{Outcome, Run, WorkerId};
 use crate::executor::{Executor, Said};
@@ -35,21 +35,35 @@ impl Log {
     /// # Errors
     /// When the worker does not exist or has never run.
     pub fn of(ctx: &Context, id: &WorkerId) -> Result<Self, Failure> {
-        let path = log_path(ctx, id)?;
+        let (run, path) = log_of_worker(ctx, id)?;
         let live = match store::worker(&ctx.root, id.clone()).state {
             State::Busy(run) => Some(*run),
             _ => None,
         };
-        let run = match &live {
-            Some(run) => Some(run.clone()),
-            None => store::read_task(&ctx.root, id)?
-                .or_else(|| store::completed(&ctx.root, Some(id)).ok()?.0.pop()),
-        };
-        let name = run.map_or_else(|| ctx.settings.executor.clone(), |run| run.executor);
+        Ok(Self::at(ctx, path, id.clone(), run.as_ref(), live))
+    }
+
+    /// That of one run, as far as it is there now.
+    ///
+    /// # Errors
+    /// When it has none, or none any more.
+    pub fn of_run(ctx: &Context, shown: &Shown) -> Result<Self, Failure> {
+        let run = &shown.run;
+        Ok(Self::at(ctx, shown.log()?, run.worker.clone(), Some(run), None))
+    }
+
+    fn at(
+        ctx: &Context,
+        path: PathBuf,
+        worker: WorkerId,
+        run: Option<&Run>,
+        live: Option<Run>,
+    ) -> Self {
+        let name = run.map_or(&ctx.settings.executor, |run| &run.executor);
         // An executor that is configured no more is read as plain text.
-        let executor = Executor::named(&name, &ctx.settings.executors)
+        let executor = Executor::named(name, &ctx.settings.executors)
             .unwrap_or(Executor::Custom(crate::config::ExecutorSection::default()));
-        Ok(Self { path, executor, worker: id.clone(), live })
+        Self { path, executor, worker, live }
     }
 
     /// Where it is.

@@ -50,8 +50,8 @@ fn failure(agent: &AgentReport) -> String {
 
 /// Why and the last words, in one line for lists.
 #[must_use]
-pub fn in_a_line(ended: &Ended, agent: Option<&AgentReport>) -> String {
-    match agent.and_then(|a| a.last_words.as_deref()) {
+pub fn in_a_line(ended: &Ended, last_words: Option<&str>) -> String {
+    match last_words {
         Some(words) if ended.outcome != Outcome::Succeeded => {
             text::one_line(&format!("{}: {words}", ended.why), 160)
         }

@@ -1,10 +1,16 @@
 //! The archive, read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::record::read_run;
-use super::{Error, Root, workers, write_private};
-use crate::domain::{IssueNumber, RepoSlug, Run, WorkerId};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::record::{read_run, read_slim};
+use super::spread::spread;
+use super::{Error, Root, io_error, workers, write_private};
+use crate::domain::{Ended, IssueNumber, Outcome, RepoSlug, Run, RunId, WorkerId, minutes};
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -28,13 +34,125 @@ pub struct Skipped {
     pub why: Error,
 }
 
+/// A record in the archive, by its name; it has not been opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Whose archive it is in.
+    pub worker: WorkerId,
+    /// The archive.
+    pub dir: PathBuf,
+    /// What the names of its files begin with: `<owner>-<repo>-<issue|prompt>-<run>`.
+    pub stem: String,
+    /// Whether a person has cleared it.
+    pub cleared: bool,
+}
+
+impl Archived {
+    /// The file of this run with such an ending: `json`, `log`, `supervisor.log`.
+    #[must_use]
+    pub fn file(&self, ending: &str) -> PathBuf {
+        self.dir.join(format!("{}.{ending}", self.stem))
+    }
+
+    /// The run's id, if the name ends in one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<RunId> {
+        run_id_at_end(&self.stem)
+    }
+
+    /// Reads the record. `None`: it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self) -> Result<Option<Run>, Error> {
+        let run = read_run(&self.file("json"))?;
+        Ok(run.map(|run| Run { cleared: self.cleared, ..run }))
+    }
+}
+
+/// The name, in the archive, of what an earlier run had left uncommitted when `run` began.
+#[must_use]
+pub fn patch_name(repo: &RepoSlug, run: &RunId) -> String {
+    format!("{}-{}-leftovers-{run}.patch", repo.owner(), repo.name())
+}
+
+/// The run's id at the end of the stem of a name in the archive.
+#[must_use]
+pub fn run_id_at_end(stem: &str) -> Option<RunId> {
+    stem.get(stem.len().checked_sub(RunId::LEN)?..)?.parse().ok()
+}
+
+/// The records of the archive by their names; of one worker if `only` names it.
+///
+/// # Errors
+/// When the root, or an archive that is there, cannot be listed.
+pub fn archived(root: &Root, only: Option<&WorkerId>) -> Result<Vec<Archived>, Error> {
+    let mut all = Vec::new();
+    for (worker, dir) in archives(root)? {
+        if only.is_none_or(|only| *only == worker) {
+            list(&worker, &dir, &mut all)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Every archive there is, and whose it is.
+fn archives(root: &Root) -> Result<Vec<(WorkerId, PathBuf)>, Error> {
+    let recorded = workers::recorded(root)?.into_iter();
+    Ok(recorded.map(|id| (id.clone(), root.record(&id).completed())).collect())
+}
+
+fn list(worker: &WorkerId, dir: &Path, all: &mut Vec<Archived>) -> Result<(), Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(io_error("list", dir)(e)),
+    };
+    let (first, mut cleared) = (all.len(), HashSet::new());
+    for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        if let Some(stem) = name.strip_suffix(".json") {
+            let (worker, dir, stem) = (worker.clone(), dir.to_owned(), stem.to_owned());
+            all.push(Archived { worker, dir, stem, cleared: false });
+        } else if let Some(stem) = name.strip_suffix(".cleared") {
+            cleared.insert(stem.to_owned());
+        }
+    }
+    for one in &mut all[first..] {
+        one.cleared = cleared.contains(&one.stem);
+    }
+    Ok(())
+}
+
 /// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
 /// returned beside them.
 ///
 /// # Errors
 /// When the root cannot be listed.
 pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    collect(root, only, |_| true)
+    completed_since(root, only, None)
+}
+
+/// The finished runs that may have been started at or after a time, oldest first; records that are
+/// older by their names are not opened.
+///
+/// # Errors
+/// As for [`completed`].
+pub fn completed_since(
+    root: &Root,
+    only: Option<&WorkerId>,
+    since: Option<Timestamp>,
+) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+    let mut listed = archived(root, only)?;
+    leave_out_older(&mut listed, since);
+    let (mut runs, broken) = read_all(&listed, Archived::read);
+    in_order(&mut runs);
+    Ok((runs, broken))
+}
+
+/// Oldest first.
+fn in_order(runs: &mut [Run]) {
+    // The id is no finer than a second.
+    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
 }
 
 /// The finished runs of one issue on this machine, oldest first.
@@ -48,48 +166,131 @@ pub fn completed_of_issue(
     issue: IssueNumber,
 ) -> Result<Vec<Run>, Error> {
     let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
-    let (mut runs, broken) = collect(root, None, |name| name.starts_with(&prefix))?;
+    let mut listed = archived(root, None)?;
+    listed.retain(|one| one.stem.starts_with(&prefix));
+    let (mut runs, broken) = read_all(&listed, Archived::read);
     if let Some(Skipped { why, .. }) = broken.into_iter().next() {
         return Err(why);
     }
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
+    in_order(&mut runs);
     Ok(runs)
 }
 
-fn collect(
-    root: &Root,
-    only: Option<&WorkerId>,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    let (mut runs, mut broken) = (Vec::new(), Vec::new());
-    for id in workers::recorded(root)? {
-        if only.is_some_and(|only| *only != id) {
-            continue;
-        }
-        for path in records_in(&root.record(&id).completed(), &wanted) {
-            match read_run(&path) {
-                Ok(Some(mut run)) => {
-                    run.cleared = path.with_extension(CLEARED).exists();
-                    runs.push(run);
-                }
-                Ok(None) => {}
-                Err(why) => broken.push(Skipped { path, why }),
-            }
-        }
-    }
-    // The id is no finer than a second.
-    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
-    Ok((runs, broken))
+/// As much of a finished run as a line about it takes: most of a record is what the agent said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The run's id.
+    pub run: RunId,
+    /// The worker that had it.
+    pub worker: WorkerId,
+    /// The repository.
+    pub repo: RepoSlug,
+    /// The issue, if it had one.
+    pub issue: Option<IssueNumber>,
+    /// When it was claimed.
+    pub started_at: Timestamp,
+    /// Whole minutes of its last attempt, rounded up.
+    pub minutes: Option<i64>,
+    /// How it ended.
+    pub ended: Option<Ended>,
+    /// Where its pull request is.
+    pub pr: Option<String>,
+    /// US dollars, by the agent's own account.
+    pub cost_usd: Option<f64>,
+    /// The agent's last words, if the run did not succeed.
+    pub last_words: Option<String>,
 }
 
-fn records_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|e| e.file_name().to_str().is_some_and(|n| n.ends_with(".json") && wanted(n)))
-        .map(|e| e.path())
-        .collect()
+/// The same as the file holds it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Slim<'a> {
+    pub(super) version: u32,
+    run: RunId,
+    worker: WorkerId,
+    repo: RepoSlug,
+    issue: Option<IssueNumber>,
+    started_at: Timestamp,
+    attempt_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    ended: Option<Ended>,
+    pr: Option<SlimPull>,
+    #[serde(borrow)]
+    agent: Option<SlimAgent<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SlimPull {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimAgent<'a> {
+    cost_usd: Option<f64>,
+    /// Not decoded before somebody wants it.
+    #[serde(borrow)]
+    last_words: Option<&'a RawValue>,
+}
+
+impl From<Slim<'_>> for Line {
+    fn from(slim: Slim<'_>) -> Self {
+        let agent = slim.agent.as_ref();
+        let succeeded = slim.ended.as_ref().is_some_and(|e| e.outcome == Outcome::Succeeded);
+        let words = agent.and_then(|a| a.last_words).filter(|_| !succeeded);
+        Self {
+            last_words: words.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            cost_usd: agent.and_then(|a| a.cost_usd),
+            run: slim.run,
+            worker: slim.worker,
+            repo: slim.repo,
+            issue: slim.issue,
+            started_at: slim.started_at,
+            minutes: slim
+                .ended_at
+                .and_then(|end| minutes(slim.attempt_at.unwrap_or(slim.started_at), end)),
+            ended: slim.ended,
+            pr: slim.pr.map(|pr| pr.url),
+        }
+    }
+}
+
+/// The finished runs as lines, oldest first; otherwise as [`completed_since`].
+///
+/// # Errors
+/// As for [`completed`].
+pub fn completed_lines(
+    root: &Root,
+    only: Option<&WorkerId>,
+    since: Option<Timestamp>,
+) -> Result<(Vec<Line>, Vec<Skipped>), Error> {
+    let mut listed = archived(root, only)?;
+    leave_out_older(&mut listed, since);
+    let (mut lines, broken) = read_all(&listed, |one| read_slim(&one.file("json")));
+    lines.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
+    Ok((lines, broken))
+}
+
+fn leave_out_older(listed: &mut Vec<Archived>, since: Option<Timestamp>) {
+    // A run's id and its start are of one reading of the clock, and ids sort by time.
+    let Some(oldest) = since.map(|at| RunId::new(at, 0)) else { return };
+    listed.retain(|one| one.run_id().is_none_or(|id| id >= oldest));
+}
+
+fn read_all<T: Send>(
+    listed: &[Archived],
+    read: impl Fn(&Archived) -> Result<Option<T>, Error> + Sync,
+) -> (Vec<T>, Vec<Skipped>) {
+    let (mut all, mut broken) = (Vec::with_capacity(listed.len()), Vec::new());
+    for (one, read) in listed.iter().zip(spread(listed, read)) {
+        match read {
+            Ok(read) => all.extend(read),
+            Err(why) => broken.push(Skipped { path: one.file("json"), why }),
+        }
+    }
+    (all, broken)
 }
 
 #[cfg(test)]

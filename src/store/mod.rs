@@ -18,11 +18,15 @@ mod history;
 mod layout;
 mod lock;
 mod record;
+mod spread;
 mod tools;
 mod workers;
 
 pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
-pub use history::{Skipped, completed, completed_of_issue, mark_cleared};
+pub use history::{
+    Archived, Line, Skipped, archived, completed, completed_lines, completed_of_issue,
+    completed_since, mark_cleared, patch_name, run_id_at_end,
+};
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
