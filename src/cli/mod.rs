@@ -7,6 +7,7 @@ mod assign;
 mod demo;
 mod dispatch;
 mod doctor;
+mod gc;
 mod history;
 mod init;
 mod inner;
@@ -88,6 +89,7 @@ enum Command {
     Logs(logs::Args),
     History(history::Args),
     Show(show::Args),
+    Gc(gc::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
 }
@@ -119,6 +121,7 @@ impl Command {
                 | Self::Stop(_)
                 | Self::Restart(_)
                 | Self::Reset(_)
+                | Self::Gc(_)
         )
     }
 }
@@ -153,6 +156,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Show(args) => show::run(&context()?, &args),
+        Command::Gc(args) => gc::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),

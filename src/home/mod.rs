@@ -37,6 +37,7 @@ use tera::Context;
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
 pub use source::Why;
+pub use staging::STAGING;
 
 use crate::domain::{JailMode, WorkerId};
 use source::Found;

@@ -11,6 +11,7 @@
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`archive`] | one run, under way or long over |
 //! | [`watching`] | following an agent's words, waiting for its end |
+//! | [`gc`] | what is kept no longer |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
@@ -22,6 +23,7 @@ mod context;
 pub mod dispatch;
 pub mod doctor;
 mod failure;
+pub mod gc;
 pub mod init;
 mod jailing;
 mod prepare;

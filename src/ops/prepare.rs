@@ -147,7 +147,7 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16), meanwhile)
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {

@@ -47,7 +47,8 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
         base_sha: base_sha.clone(),
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
     });
-    let (answer, pack) = ask_inside(ctx, &run.worker, &run.repo, &request, MAX_ANSWER, || ())?;
+    let (answer, pack) =
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
     bound(&mut work);

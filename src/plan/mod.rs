@@ -3,11 +3,13 @@
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
 //! - [`conclude()`]: how a run ended, from what was seen;
+//! - [`gc::gc`]: what is kept no longer;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
 mod branch;
 mod conclude;
+pub mod gc;
 mod retry;
 
 pub use assign::{

@@ -34,6 +34,14 @@ pub struct Skipped {
     pub why: Error,
 }
 
+impl Skipped {
+    /// The run's id, if the name ends in one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<RunId> {
+        self.path.file_stem()?.to_str().and_then(run_id_at_end)
+    }
+}
+
 /// A record in the archive, by its name; it has not been opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
@@ -68,6 +76,19 @@ impl Archived {
         let run = read_run(&self.file("json"))?;
         Ok(run.map(|run| Run { cleared: self.cleared, ..run }))
     }
+
+    fn read_line(&self) -> Result<Option<Line>, Error> {
+        read_slim(&self.file("json"))
+    }
+}
+
+/// The runs that the archive holds, by record and line, in no order; otherwise as [`completed`].
+///
+/// # Errors
+/// As for [`completed`].
+pub fn archived_lines(root: &Root) -> Result<(Vec<(Archived, Line)>, Vec<Skipped>), Error> {
+    let read = |one: &Archived| Ok(one.read_line()?.map(|line| (one.clone(), line)));
+    Ok(read_all(&archived(root, None)?, read))
 }
 
 /// The name, in the archive, of what an earlier run had left uncommitted when `run` began.
@@ -191,6 +212,8 @@ pub struct Line {
     pub issue: Option<IssueNumber>,
     /// When it was claimed.
     pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
     /// Whole minutes of its last attempt, rounded up.
     pub minutes: Option<i64>,
     /// How it ended.
@@ -248,6 +271,7 @@ impl From<Slim<'_>> for Line {
             repo: slim.repo,
             issue: slim.issue,
             started_at: slim.started_at,
+            ended_at: slim.ended_at,
             minutes: slim
                 .ended_at
                 .and_then(|end| minutes(slim.attempt_at.unwrap_or(slim.started_at), end)),
@@ -268,7 +292,7 @@ pub fn completed_lines(
 ) -> Result<(Vec<Line>, Vec<Skipped>), Error> {
     let mut listed = archived(root, only)?;
     leave_out_older(&mut listed, since);
-    let (mut lines, broken) = read_all(&listed, |one| read_slim(&one.file("json")));
+    let (mut lines, broken) = read_all(&listed, Archived::read_line);
     lines.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
     Ok((lines, broken))
 }

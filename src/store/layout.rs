@@ -57,6 +57,12 @@ impl Root {
         self.pool().join("github")
     }
 
+    /// All mirrors, by host and owner.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.pool().join("mirrors")
+    }
+
     /// The mirror of a repository; `server` is the base of its clone URL.
     #[must_use]
     pub fn mirror(&self, server: &str, repo: &RepoSlug) -> PathBuf {
@@ -65,13 +71,19 @@ impl Root {
         let host: String = host.chars().map(safe).collect();
         let host = if host.starts_with('.') { format!("_{host}") } else { host };
         let name = format!("{}.git", repo.name());
-        self.pool().join("mirrors").join(host.to_ascii_lowercase()).join(repo.owner()).join(name)
+        self.mirrors().join(host.to_ascii_lowercase()).join(repo.owner()).join(name)
+    }
+
+    /// A worker's clones, by owner.
+    #[must_use]
+    pub fn clones(&self, worker: &WorkerId) -> PathBuf {
+        self.home(worker).join("github")
     }
 
     /// A worker's clone of a repository.
     #[must_use]
     pub fn clone_of(&self, worker: &WorkerId, repo: &RepoSlug) -> PathBuf {
-        self.home(worker).join("github").join(repo.owner()).join(repo.name())
+        self.clones(worker).join(repo.owner()).join(repo.name())
     }
 }
 

@@ -22,10 +22,10 @@ mod spread;
 mod tools;
 mod workers;
 
-pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
+pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
 pub use history::{
-    Archived, Line, Skipped, archived, completed, completed_lines, completed_of_issue,
-    completed_since, mark_cleared, patch_name, run_id_at_end,
+    Archived, Line, Skipped, archived, archived_lines, completed, completed_lines,
+    completed_of_issue, completed_since, mark_cleared, patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, WorkerLock, is_locked};
