@@ -1,10 +1,12 @@
 //! `dispatch`
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use super::{block_on, print};
-use crate::domain::{IssueNumber, RepoSlug, WorkerId};
+use crate::domain::{IssueNumber, Kind, RepoSlug, WorkerId};
 use crate::ops::dispatch::{Dispatched, Request, dispatch};
 use crate::ops::{Context, Exit, Failure};
 
@@ -17,6 +19,8 @@ Examples:
   claude-workers dispatch -r octo/app -i 22 -p \"Investigate and comment, don't fix\"
   claude-workers dispatch -r octo/app -p \"Update the dependencies\"
   claude-workers dispatch -r octo/app < prompt.txt
+  claude-workers dispatch -r octo/app --kind report -p \"How is input checked?\"
+  agent titus | claude-workers dispatch -r octo/app --kind issues
 
 Standard input is read only without -i and -p (and not from a terminal), or with `-p -`.
 Returns as soon as the supervisor is up; `claude-workers status` shows how it goes.")]
@@ -32,7 +36,10 @@ pub(super) struct Args {
     worker: Option<WorkerId>,
     /// Prompt of your own; `-` reads it from standard input
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    prompt: Option<String>,
+    prompt: Option<OsString>,
+    /// What the prompt asks for [default: its commits, if there are any, become a pull request]
+    #[arg(long)]
+    kind: Option<Wanted>,
     /// Model [default: `model` of the configuration, else sonnet]
     #[arg(short, long, value_name = "NAME", value_parser = word)]
     model: Option<String>,
@@ -42,6 +49,27 @@ pub(super) struct Args {
     /// Print the run as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What a prompt can ask for by name.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Wanted {
+    /// A report; nothing is changed
+    Report,
+    /// Changes, in a pull request
+    Update,
+    /// Issues, which are filed
+    Issues,
+}
+
+impl From<Wanted> for Kind {
+    fn from(wanted: Wanted) -> Self {
+        match wanted {
+            Wanted::Report => Self::Report,
+            Wanted::Update => Self::Update,
+            Wanted::Issues => Self::Issues,
+        }
+    }
 }
 
 /// A name that cannot be taken for an option by the agent's program.
@@ -82,6 +110,7 @@ fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
         issue: args.issue,
         worker: args.worker.clone(),
         prompt: prompt(args)?,
+        kind: args.kind.map(Into::into),
         model: args.model.clone(),
         executor: args.executor.clone(),
         explicit: true,
@@ -90,12 +119,13 @@ fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
     block_on(dispatch(ctx, &github, request))
 }
 
-fn prompt(args: &Args) -> Result<Option<String>, Failure> {
+/// The prompt, byte for byte.
+fn prompt(args: &Args) -> Result<Option<Vec<u8>>, Failure> {
     let from_stdin = match &args.prompt {
         Some(text) => text == "-",
         None => args.issue.is_none() && !std::io::stdin().is_terminal(),
     };
-    let text = if from_stdin {
+    let prompt = if from_stdin {
         let mut bytes = Vec::new();
         std::io::stdin().take(MAX_PROMPT + 1).read_to_end(&mut bytes).map_err(|e| {
             Failure::new(Exit::Failed, format!("cannot read the prompt from standard input: {e}"))
@@ -105,12 +135,12 @@ fn prompt(args: &Args) -> Result<Option<String>, Failure> {
             let message = format!("the prompt is larger than {limit} MiB");
             return Err(Failure::new(Exit::Usage, message));
         }
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Some(bytes)
     } else {
-        args.prompt.clone()
+        args.prompt.clone().map(OsString::into_vec)
     };
-    match text {
-        Some(text) if text.trim().is_empty() => {
+    match prompt {
+        Some(bytes) if bytes.trim_ascii().is_empty() => {
             Err(Failure::new(Exit::Usage, "the prompt is empty")
                 .hint("give one with -p, or an issue with -i"))
         }
@@ -118,6 +148,8 @@ fn prompt(args: &Args) -> Result<Option<String>, Failure> {
             Err(Failure::new(Exit::Usage, "there is neither an issue nor a prompt")
                 .hint("give an issue with -i, a prompt with -p, or both"))
         }
-        text => Ok(text),
+        None if args.kind.is_some() => Err(Failure::new(Exit::Usage, "--kind needs a prompt")
+            .hint("give one with -p, or with `-p -` on standard input")),
+        prompt => Ok(prompt),
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::print::{self, BOLD, DIM, outcome_style, table};
 use crate::domain::{Outcome, RepoSlug, WorkerId, text};
-use crate::ops::queries::{Filter, history, history_lines, summary};
+use crate::ops::queries::{Filter, history, history_lines};
 use crate::ops::{Context, Failure};
 use crate::store::{Line, Skipped};
 
@@ -94,7 +94,7 @@ fn row(line: &Line) -> Vec<(anstyle::Style, String)> {
     };
     let last = match &line.pr {
         Some(url) => text::one_line(url, 200),
-        None => text::one_line(&summary(line.ended.as_ref(), line.last_words.as_deref()), 90),
+        None => text::one_line(&line.summary, 90),
     };
     vec![
         (DIM, line.started_at.strftime("%Y-%m-%d %H:%M").to_string()),

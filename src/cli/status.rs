@@ -103,6 +103,7 @@ fn details(task: &TaskStatus) -> String {
         "outcome",
         run.ended.as_ref().map(|e| format!("{}: {}", e.outcome, text::one_line(&e.why, 200))),
     );
+    rows.extend(run.filed.iter().map(|issue| ("filed", format!("{}  {}", issue.url, issue.title))));
     let rows: Vec<_> = rows
         .into_iter()
         .map(|(k, v)| vec![(DIM, format!("  {k}")), (anstyle::Style::new(), v)])

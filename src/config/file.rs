@@ -113,6 +113,7 @@ pub(super) struct LimitsSection {
     pub(super) wall_clock: Option<Span>,
     pub(super) silence: Option<Span>,
     pub(super) grace: Option<Span>,
+    pub(super) issues: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -58,6 +58,8 @@ pub struct Settings {
     pub reserve: usize,
     /// Limits of a run.
     pub limits: Limits,
+    /// How many issues a run may file: 1 to 100.
+    pub max_issues: usize,
     /// What is copied into homes, as written; `None`: everything.
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
@@ -147,6 +149,13 @@ impl Settings {
                 message: "`wall_clock` and `silence` must be at least 1s".into(),
             });
         }
+        let max_issues = file.limits.issues.unwrap_or(20);
+        if !(1..=100).contains(&max_issues) {
+            return Err(Error::Value {
+                place: "[limits]".into(),
+                message: format!("`issues` must be from 1 to 100, not {max_issues}"),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -166,6 +175,7 @@ impl Settings {
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
+            max_issues,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
@@ -315,6 +325,16 @@ mod tests {
         assert!(load("[executors.mine]\n", &[]).is_err());
         assert!(load("[executors.mine]\ncommand = ['x']\n", &[]).is_ok());
         assert!(load("[executors.claude]\ncommand = ['x']\n", &[]).is_err());
+    }
+
+    #[test]
+    fn a_run_may_file_some_issues_and_not_any_number() {
+        let issues = |n: &str| load(&format!("[limits]\nissues = {n}"), &[]);
+        assert_eq!(load("", &[]).unwrap().max_issues, 20);
+        assert_eq!(issues("100").unwrap().max_issues, 100);
+        for bad in ["0", "101", "-1", "'x'"] {
+            assert!(issues(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

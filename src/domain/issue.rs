@@ -28,6 +28,13 @@ impl Label {
         self.0.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("worker:"))
     }
 
+    /// Whether the label says how urgent the issue is.
+    #[must_use]
+    pub fn is_priority(&self) -> bool {
+        let name = self.0.trim().to_lowercase();
+        name.starts_with("priority:") || Priority::of_label(self).is_some()
+    }
+
     /// Whether the label is that of `worker`.
     #[must_use]
     pub fn is_of(&self, worker: &WorkerId) -> bool {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, IssueNumber, PullRef, RepoSlug, RunId, WorkerId};
+use super::{BranchName, Filed, IssueNumber, PullRef, RepoSlug, RunId, WorkerId};
 
 /// The format version that this program reads and writes.
 pub const CURRENT_VERSION: u32 = 1;
@@ -23,6 +23,20 @@ pub enum Kind {
     Implement,
     /// Do what a prompt says; commits, if any, become a pull request.
     Prompt,
+    /// Look into what a prompt says, and report. Nothing is changed.
+    Report,
+    /// Change what a prompt says, and end in a pull request.
+    Update,
+    /// Look into what a prompt says, and leave issues to be filed.
+    Issues,
+}
+
+impl Kind {
+    /// Whether its commits become a pull request. What the others have to hand in is words.
+    #[must_use]
+    pub fn publishes_commits(self) -> bool {
+        matches!(self, Self::Implement | Self::Prompt | Self::Update)
+    }
 }
 
 /// Where a run is. A phase is written to `task.json` before its work begins.
@@ -219,6 +233,15 @@ pub struct Work {
     pub comment: Option<String>,
     /// Why the agent says a person is needed.
     pub blocked: Option<String>,
+    /// The text of a run that hands in words: the report, or what it says beside its issues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+    /// Issues that it left to be filed. Their texts are not in the record, but beside it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub drafts: u32,
+    /// Files that it left as issues and that cannot be filed; the notes say why.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u32,
     /// What in the outbox could not be used, and why.
     pub notes: Vec<String>,
 }
@@ -309,6 +332,9 @@ pub struct Run {
     /// The pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pr: Option<PullRef>,
+    /// The issues that it filed, by the names of their files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filed: Vec<Filed>,
     /// Whether `worker:NN` and `blocked` were really put on the issue at the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub labels_left: bool,
@@ -343,6 +369,15 @@ impl Run {
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.ended.as_ref().map(|e| e.outcome)
+    }
+
+    /// The executor and its model, for people.
+    #[must_use]
+    pub fn agent_name(&self) -> String {
+        match &self.model {
+            Some(model) => format!("{}, {model}", self.executor),
+            None => self.executor.clone(),
+        }
     }
 
     /// The stem of the file names in the archive: `<owner>-<repo>-<issue|prompt>-<run>`.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, io_error};
+use super::{Error, io_error, outbox};
 use crate::domain::{BranchName, Work};
 use crate::process::{command, run_bounded};
 use crate::store::read_bounded;
@@ -73,6 +73,24 @@ pub struct Collect {
     pub base_sha: String,
     /// The outbox.
     pub outbox: PathBuf,
+    /// What comes after the answer.
+    #[serde(default)]
+    pub want: Want,
+}
+
+/// What a run hands in, as the raw bytes after the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Want {
+    /// A pack of its commits (empty: nothing to publish).
+    #[default]
+    Commits,
+    /// Nothing: what it has to say is in the answer.
+    Words,
+    /// Its issues, as JSON: the name and the text of each file, by name.
+    Issues {
+        /// More files are left out.
+        max: usize,
+    },
 }
 
 /// The largest patch of leftovers that is kept.
@@ -83,9 +101,6 @@ pub const MAX_ANSWER: u64 = super::publish::MAX_PACK + (1 << 20);
 
 /// More refs than anybody packs.
 const MAX_REFS: u64 = 64 << 20;
-
-/// The largest text in the outbox.
-const MAX_TEXT: u64 = 64 << 10;
 
 pub(super) struct Clone<'a> {
     pub(super) git: &'a Path,
@@ -326,8 +341,7 @@ fn empty_outbox(outbox: &Path) -> Result<(), Error> {
     fs::create_dir_all(outbox).map_err(io_error("empty", outbox))
 }
 
-/// Looks at what the agent left and packs its commits. Returns the findings and the pack (empty:
-/// nothing to publish).
+/// Looks at what the agent left and packs what is wanted. Returns the findings and the raw bytes.
 ///
 /// # Errors
 /// When git cannot read the clone.
@@ -335,56 +349,33 @@ pub fn collect(request: &Collect) -> Result<(Work, Vec<u8>), Error> {
     let clone = Clone { git: &request.git, dir: &request.dir };
     let mut work =
         Work { uncommitted: clone.look().is_ok_and(|seen| seen.dirty), ..Work::default() };
-    read_outbox(&request.outbox, &mut work);
+    outbox::read(&request.outbox, request.want, &mut work);
     let over_base = |tip: &str| -> u64 {
         let range = format!("{}..{tip}", request.base_sha);
         clone.line(&["rev-list", "--count", &range, "--"]).and_then(|n| n.parse().ok()).unwrap_or(0)
     };
     // The branch as it was asked for; else what is checked out, if the agent renamed or left it.
     let branch = format!("refs/heads/{}", request.branch);
-    for tip in [branch.as_str(), "HEAD"] {
-        let Some(head) = clone.line(&["rev-parse", "--verify", "--quiet", tip]) else { continue };
+    let tip = [branch.as_str(), "HEAD"].into_iter().find_map(|tip| {
+        let head = clone.line(&["rev-parse", "--verify", "--quiet", tip])?;
         let commits = over_base(&head);
-        if commits == 0 {
-            continue;
-        }
-        let revisions = format!("{head}\n^{}\n", request.base_sha);
-        let args =
-            ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset"];
-        let pack =
-            clone.run("pack the commits", &args, revisions.as_bytes(), super::publish::MAX_PACK)?;
-        work.head = Some(head);
-        work.commits = commits;
-        return Ok((work, pack));
-    }
-    Ok((work, Vec::new()))
-}
-
-fn read_outbox(outbox: &Path, work: &mut Work) {
-    let mut read = |name: &str| -> Option<String> {
-        match read_bounded(&outbox.join(name), MAX_TEXT) {
-            Ok(None) => None,
-            Ok(Some(bytes)) => match String::from_utf8(bytes) {
-                Ok(text) if !text.trim().is_empty() => Some(text),
-                Ok(_) => None,
-                Err(_) => {
-                    work.notes.push(format!("outbox/{name} is not UTF-8 and was left out"));
-                    None
-                }
-            },
-            Err(_) => {
-                work.notes.push(format!(
-                    "outbox/{name} was left out: it must be a regular file of at most 64 KB"
-                ));
-                None
-            }
-        }
-    };
-    let (pr, comment, blocked) = (read("pr.md"), read("comment.md"), read("blocked.md"));
-    work.pr_text = pr.map(|text| {
-        let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
-        (title.trim().trim_start_matches("# ").to_owned(), body.trim().to_owned())
+        (commits > 0).then_some((head, commits))
     });
-    work.comment = comment.map(|c| c.trim().to_owned());
-    work.blocked = blocked.map(|b| b.trim().to_owned());
+    work.commits = tip.as_ref().map_or(0, |(_, commits)| *commits);
+    match (request.want, tip) {
+        (Want::Commits, Some((head, _))) => {
+            let revisions = format!("{head}\n^{}\n", request.base_sha);
+            let args =
+                ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset"];
+            let max = super::publish::MAX_PACK;
+            let pack = clone.run("pack the commits", &args, revisions.as_bytes(), max)?;
+            work.head = Some(head);
+            Ok((work, pack))
+        }
+        (Want::Issues { max }, _) => {
+            let files = outbox::issues(&request.outbox, max, &mut work);
+            Ok((work, serde_json::to_vec(&files).unwrap_or_default()))
+        }
+        _ => Ok((work, Vec::new())),
+    }
 }

@@ -10,6 +10,7 @@
 pub mod clone;
 mod host;
 mod mirror;
+mod outbox;
 mod publish;
 pub mod sweep;
 

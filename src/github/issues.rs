@@ -4,6 +4,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::address::encode;
 use super::repos::repo_path;
 use super::transport::Ask;
 use super::{Error, GitHub, wire};
@@ -49,6 +50,49 @@ impl GitHub {
             return Err(Error::Moved { what: ask.what, to });
         }
         Ok(issue)
+    }
+
+    /// The issues (no pull requests) that `creator` opened and that changed at or after `since`, open
+    /// and closed, with their bodies; the newest first. Always read afresh.
+    pub async fn issues_by(
+        &self,
+        repo: &RepoSlug,
+        creator: &str,
+        since: Timestamp,
+    ) -> Result<Vec<Issue>, Error> {
+        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let path = format!(
+            "{}/issues?state=all&creator={}&since={since}&per_page=100",
+            repo_path(repo),
+            encode(creator)
+        );
+        let what = format!("the issues of {repo} by {creator}");
+        let found: Vec<wire::WholeIssue> = self.all(&path, &what).await?;
+        let issues = found.into_iter().filter(|issue| !issue.is_pull());
+        let issues = issues.map(|i| i.into_domain(repo.clone(), Option::unwrap_or_default));
+        let mut issues: Vec<Issue> =
+            issues.collect::<Result<_, _>>().map_err(|e| self.bad_answer(&what, &e.to_string()))?;
+        // A filter that GitHub does not understand is ignored by it: check.
+        issues.retain(|issue| issue.author.eq_ignore_ascii_case(creator));
+        Ok(issues)
+    }
+
+    /// Opens an issue. GitHub leaves `labels` out, and does not say so, if this token's user may not
+    /// push: look at those of the answer.
+    pub async fn create_issue(
+        &self,
+        repo: &RepoSlug,
+        title: &str,
+        body: &str,
+        labels: &[String],
+    ) -> Result<Issue, Error> {
+        let url = self.url(&format!("{}/issues", repo_path(repo)));
+        let what = format!("a new issue of {repo}");
+        let content = json!({ "title": title, "body": body, "labels": labels });
+        let ask = Ask::write(Method::POST, url, &what, Some(content));
+        let made: wire::WholeIssue = self.fetch(&ask).await?;
+        made.into_domain(repo.clone(), Option::unwrap_or_default)
+            .map_err(|e| self.bad_answer(&what, &e.to_string()))
     }
 
     /// All comments, oldest first.

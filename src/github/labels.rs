@@ -20,23 +20,44 @@ impl GitHub {
         number: IssueNumber,
         label: &str,
     ) -> Result<Option<String>, Error> {
+        let last = self.label_events(repo, number, label).await?.pop();
+        Ok(last.filter(|e| e.kind == "labeled").and_then(|e| e.actor).map(|a| a.login))
+    }
+
+    /// Whether `label` is or ever was on the issue.
+    pub async fn was_labelled(
+        &self,
+        repo: &RepoSlug,
+        number: IssueNumber,
+        label: &str,
+    ) -> Result<bool, Error> {
+        Ok(!self.label_events(repo, number, label).await?.is_empty())
+    }
+
+    /// How `label` came on and off the issue, oldest first.
+    async fn label_events(
+        &self,
+        repo: &RepoSlug,
+        number: IssueNumber,
+        label: &str,
+    ) -> Result<Vec<wire::Event>, Error> {
         let path = format!("{}/events?per_page=100", issue_path(repo, number));
         let what = format!("the events of {repo}#{number}");
         let mut events: Vec<wire::Event> = self.all(&path, &what).await?;
+        events.retain(|event| {
+            let about = event.label.clone().is_some_and(|l| Label::from(l).is(label));
+            about && matches!(event.kind.as_str(), "labeled" | "unlabeled")
+        });
         // In the order of their ids already; the sort keeps that order within a second.
         events.sort_by_key(|e| e.created_at);
-        let mut who = None;
-        for event in events {
-            if !event.label.is_some_and(|l| Label::from(l).is(label)) {
-                continue;
-            }
-            match event.kind.as_str() {
-                "labeled" => who = event.actor.map(|a| a.login),
-                "unlabeled" => who = None,
-                _ => {}
-            }
-        }
-        Ok(who)
+        Ok(events)
+    }
+
+    /// The labels that the repository has.
+    pub async fn repo_labels(&self, repo: &RepoSlug) -> Result<Vec<Label>, Error> {
+        let path = format!("{}/labels?per_page=100", repo_path(repo));
+        let labels: Vec<wire::Label> = self.all(&path, &format!("the labels of {repo}")).await?;
+        Ok(labels.into_iter().map(Into::into).collect())
     }
 
     /// Makes sure that the repository has the label. `color` is six hexadecimal digits. A label

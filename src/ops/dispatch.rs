@@ -24,8 +24,10 @@ pub struct Request {
     pub issue: Option<IssueNumber>,
     /// The worker; `None`: the first idle one.
     pub worker: Option<WorkerId>,
-    /// A prompt of one's own.
-    pub prompt: Option<String>,
+    /// A prompt of one's own: any bytes.
+    pub prompt: Option<Vec<u8>>,
+    /// What the run is for; `None`: an issue alone is implemented, a prompt done.
+    pub kind: Option<Kind>,
     /// The model; `None`: the configured one.
     pub model: Option<String>,
     /// The executor; `None`: the configured one.
@@ -124,16 +126,20 @@ fn record(
 ) -> Run {
     let uuid = fresh_uuid();
     let salt = uuid.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    let kind = if request.prompt.is_some() { Kind::Prompt } else { Kind::Implement };
+    let usual = if request.prompt.is_some() { Kind::Prompt } else { Kind::Implement };
+    let head = |prompt: &[u8]| {
+        let start = String::from_utf8_lossy(&prompt[..prompt.len().min(4096)]);
+        text::one_line(&start, 200)
+    };
     Run {
         version: CURRENT_VERSION,
         run: RunId::new(now, salt),
         worker: worker.clone(),
-        kind,
+        kind: request.kind.unwrap_or(usual),
         repo: request.repo.clone(),
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
-        prompt: request.prompt.as_deref().map(|p| text::one_line(p, 200)),
+        prompt: request.prompt.as_deref().map(head),
         model,
         executor,
         branch: None,
@@ -156,6 +162,7 @@ fn record(
         work: None,
         ended: None,
         pr: None,
+        filed: Vec::new(),
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
@@ -174,12 +181,12 @@ fn write_claim(
     ctx: &Context,
     lock: &WorkerLock,
     run: &Run,
-    prompt: Option<&str>,
+    prompt: Option<&[u8]>,
 ) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     make_private_dir(paths.dir())?;
     if let Some(prompt) = prompt {
-        write_private(&paths.request(), prompt.as_bytes())?;
+        write_private(&paths.request(), prompt)?;
     }
     Ok(store::write_task(&ctx.root, lock, run)?)
 }

@@ -23,6 +23,7 @@ mod context;
 pub mod dispatch;
 pub mod doctor;
 mod failure;
+mod filing;
 pub mod gc;
 pub mod init;
 mod jailing;

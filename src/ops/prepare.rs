@@ -45,7 +45,7 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
         None => None,
     };
     let paths = ctx.root.record(&run.worker);
-    write_prompt(&paths.prompt(), "")?;
+    write_prompt(&paths.prompt(), b"")?;
     let mut room = Ok(None);
     let prepared = make_clone(ctx, run, url, again, || {
         if run.sandbox == JailMode::Bwrap {
@@ -57,17 +57,18 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
         Some(_) => Some(request(&paths.request())?),
         None => None,
     };
-    let prompt = compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions);
+    let max_issues = ctx.settings.max_issues;
+    let prompt =
+        compose(run, brief.as_ref(), request.as_deref(), &prepared.instructions, max_issues);
     write_prompt(&paths.prompt(), &prompt)?;
     room
 }
 
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
-fn write_prompt(path: &Path, prompt: &str) -> Result<(), String> {
+fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
     let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt.as_bytes()))
-        .map_err(|e| format!("{}: {e}", path.display()))
+    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -95,11 +96,10 @@ fn has_spoken(ctx: &Context, run: &Run) -> bool {
 /// How an answer shows in a raw log of Claude Code.
 const ANSWER: &[u8] = br#""type":"assistant""#;
 
-/// A person's own words.
-fn request(path: &Path) -> Result<String, String> {
+/// A person's own words, as they came.
+fn request(path: &Path) -> Result<Vec<u8>, String> {
     let bytes = store::read_bounded(path, 16 << 20).map_err(|e| e.to_string())?;
-    let bytes = bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    bytes.ok_or_else(|| format!("the prompt {} is gone", path.display()))
 }
 
 /// A name that the remote does not have.

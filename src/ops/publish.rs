@@ -3,14 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::filing::{self, Filing, Stop};
 use super::step::record;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, Ended, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+    BLOCKED_LABEL, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
 };
 use crate::git::Imported;
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
-use crate::plan::{NOT_STARTED_MAX, not_started_in_a_row};
+use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::store::{self};
 
 /// What the step `publish` answers.
@@ -19,16 +20,24 @@ pub enum PublishAnswer {
     /// All that can be done is done.
     Done(Published),
     /// GitHub cannot be reached: to be tried again later.
-    Later(String),
+    Later {
+        /// Why.
+        why: String,
+        /// The issues that are filed so far.
+        filed: Vec<Filed>,
+    },
 }
 
 /// What was brought to GitHub.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Published {
     /// The outcome, if publishing changed it.
     pub ended: Option<Ended>,
     /// The pull request.
     pub pr: Option<PullRef>,
+    /// The issues that are filed.
+    pub filed: Vec<Filed>,
     /// Whether our labels are on the issue and stay there.
     pub labels_left: bool,
     /// What could not be said, and why.
@@ -37,7 +46,7 @@ pub struct Published {
 
 /// Whether an error will pass: nobody answered, or a person has to put a token right. Until then the
 /// work waits; giving it up would lose it.
-fn passes(e: &Error) -> bool {
+pub(super) fn passes(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::RateLimited)
         || matches!(e, Error::Unauthorized { .. } | Error::NoToken { .. })
 }
@@ -62,7 +71,7 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
         Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
     match publishing.all().await {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
-        Err(later) => Ok(PublishAnswer::Later(later)),
+        Err(why) => Ok(PublishAnswer::Later { why, filed: publishing.done.filed }),
     }
 }
 
@@ -82,10 +91,14 @@ impl Publishing<'_> {
             match self.pull_request(&work).await {
                 Ok(pr) => self.done.pr = Some(pr),
                 Err(Refused::Later(why)) => return Err(why),
-                Err(Refused::Final(why)) => {
-                    self.ended = Ended { outcome: Outcome::Failed, why };
-                    self.done.ended = Some(self.ended.clone());
-                }
+                Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
+            }
+        }
+        if self.ended.outcome == Outcome::Succeeded && work.drafts > 0 {
+            match self.issues().await {
+                Ok(why) => self.end(Outcome::Succeeded, why),
+                Err(Refused::Later(why)) => return Err(why),
+                Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
             }
         }
         let Some(issue) = self.run.issue else { return Ok(()) };
@@ -94,6 +107,40 @@ impl Publishing<'_> {
             self.note(result, "the comment")?;
         }
         self.labels(issue).await
+    }
+
+    /// Decides the outcome anew.
+    fn end(&mut self, outcome: Outcome, why: String) {
+        self.ended = Ended { outcome, why };
+        self.done.ended = Some(self.ended.clone());
+    }
+
+    /// Files the agent's issues, and says how many.
+    async fn issues(&mut self) -> Result<String, Refused> {
+        let drafts = filing::kept(self.ctx, &self.run.worker).map_err(Refused::Final)?;
+        let (ctx, github, run) = (self.ctx, self.github, self.run);
+        let mut filing =
+            Filing { ctx, github, run, filed: Vec::new(), unsaid: Vec::new(), refused: 0 };
+        let result = filing.all(&drafts).await;
+        let Filing { filed, unsaid, refused, .. } = filing;
+        let old = u32::try_from(filed.iter().filter(|f| f.there_already).count()).unwrap_or(0);
+        let new = u32::try_from(filed.len()).unwrap_or(0) - old;
+        let mut why = format!("{} filed", issues(new));
+        if old > 0 {
+            why.push_str(&format!(", {old} there already"));
+        }
+        (self.done.filed, self.done.unsaid) = (filed, unsaid);
+        match result {
+            Ok(()) if refused == 0 => Ok(why),
+            Ok(()) => Err(Refused::Final(format!("{why}; GitHub refused {refused}"))),
+            Err(Stop::GitHub(e)) if passes(&e) => Err(Refused::Later(e.to_string())),
+            Err(Stop::GitHub(e)) => Err(Refused::Final(format!("{why}; the rest is not: {e}"))),
+            Err(Stop::Unlabelled(loud)) => {
+                why = format!("{loud}; {why} before it, and none after it");
+                self.done.unsaid.push(loud);
+                Err(Refused::Final(why))
+            }
+        }
     }
 
     /// Remembers what GitHub refused for good; gives back what will pass.
@@ -142,7 +189,11 @@ impl Publishing<'_> {
             let title = match (run.issue, &run.title) {
                 (Some(n), Some(title)) if !title.is_empty() => format!("{title} (#{n})"),
                 (Some(n), _) => format!("Work on issue #{n}"),
-                (None, _) => text::one_line(run.prompt.as_deref().unwrap_or("Work"), 80),
+                // A prompt may have nothing in it that can be shown.
+                (None, _) => match text::one_line(run.prompt.as_deref().unwrap_or(""), 80) {
+                    title if title.is_empty() => "Work".into(),
+                    title => title,
+                },
             };
             (title, run.agent.as_ref().and_then(|a| a.last_words.clone()).unwrap_or_default())
         });
@@ -152,15 +203,8 @@ impl Publishing<'_> {
         {
             body = format!("Closes #{n}\n\n{body}");
         }
-        body.push_str(&format!("\n\n---\n*By worker `{}` ({}).*", run.worker, self.agent_name()));
+        body.push_str(&format!("\n\n---\n*By worker `{}` ({}).*", run.worker, run.agent_name()));
         (text::one_line(&title, 240), body)
-    }
-
-    fn agent_name(&self) -> String {
-        match &self.run.model {
-            Some(model) => format!("{}, {model}", self.run.executor),
-            None => self.run.executor.clone(),
-        }
     }
 
     /// What is said on the issue; `None`: nothing.
@@ -172,6 +216,10 @@ impl Publishing<'_> {
         match self.ended.outcome {
             Outcome::Succeeded => match &self.done.pr {
                 Some(pr) => parts.push(format!("Done: #{} ({}).", pr.number, self.ended.why)),
+                None if run.kind == Kind::Issues => {
+                    parts.push(format!("Done: {}.", self.ended.why));
+                }
+                None if run.kind == Kind::Report => {}
                 None => parts.push("Done; no change to the repository was needed.".into()),
             },
             Outcome::NotStarted if !self.gives_up() => return None,
@@ -181,13 +229,25 @@ impl Publishing<'_> {
         if self.ended.outcome != Outcome::Succeeded {
             parts.push(quoted("Why", text::head(&self.ended.why, WHY_MAX)));
         }
-        if let Some(comment) = &work.comment {
-            parts.push(text::head(comment, BODY_MAX - WHY_MAX).to_owned());
+        if !self.done.filed.is_empty() {
+            parts.push(self.done.filed.iter().map(filed_line).collect::<Vec<_>>().join("\n"));
+        }
+        let own = work.report.as_ref().filter(|report| {
+            // Last words that are no report are quoted as such.
+            self.ended.outcome == Outcome::Succeeded || report.trim() != words
+        });
+        if let Some(own) = own.or(work.comment.as_ref()) {
+            let shown = text::head(own, BODY_MAX - WHY_MAX);
+            parts.push(shown.to_owned());
+            if shown.len() < own.len() {
+                parts.push("Note: this is cut; the run's record has the whole of it.".into());
+            }
         } else if !words.is_empty() && self.done.pr.is_none() {
             parts.push(quoted("The agent's last words", text::tail(words, 4000)));
         }
-        parts.extend(work.notes.iter().map(|note| format!("Note: {note}.")));
-        let mut facts = vec![format!("worker `{}`", run.worker), self.agent_name()];
+        let notes = work.notes.iter().take(MAX_NOTES);
+        parts.extend(notes.map(|note| format!("Note: {}.", text::one_line(note, 300))));
+        let mut facts = vec![format!("worker `{}`", run.worker), run.agent_name()];
         let minutes = agent.duration_ms.div_ceil(60_000);
         if minutes > 0 {
             facts.push(format!("{minutes} min"));
@@ -267,11 +327,14 @@ impl Publishing<'_> {
             let result = self.github.remove_label(repo, issue, &own).await;
             self.note(result, &format!("taking off the label {own}"))?;
         }
-        if self.ended.outcome == Outcome::Succeeded && self.blocked_before(issue) {
+        let succeeded = self.ended.outcome == Outcome::Succeeded;
+        let earlier = succeeded && self.blocked_before(issue);
+        if earlier && self.run.kind.publishes_commits() {
             let result = self.github.remove_label(repo, issue, BLOCKED_LABEL).await;
             self.note(result, "taking off the label blocked")?;
         }
-        self.done.labels_left = block && blocked;
+        // Words alone do not settle what an earlier run was blocked by: that label stays.
+        self.done.labels_left = block && blocked || earlier && !self.run.kind.publishes_commits();
         Ok(())
     }
 }
@@ -286,6 +349,15 @@ const BODY_MAX: usize = 60_000;
 
 /// Of which the reason for an ending has this much.
 const WHY_MAX: usize = 16 << 10;
+
+/// More notes would not fit into a comment; the record has them all.
+const MAX_NOTES: usize = 20;
+
+/// GitHub shows the title by itself.
+fn filed_line(filed: &Filed) -> String {
+    let known = if filed.there_already { " (there already)" } else { "" };
+    format!("- #{}{known}", filed.number)
+}
 
 fn quoted(what: &str, said: &str) -> String {
     let fence = text::fence_for(said);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{Ended, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
 use crate::store::{self, Line, Skipped, State};
 
@@ -165,14 +165,7 @@ pub fn history(
     let entries = runs
         .into_iter()
         .filter(|run| filter.wants(&run.repo, run.outcome(), run.started_at))
-        .map(|run| HistoryEntry {
-            summary: summary(
-                run.ended.as_ref(),
-                run.agent.as_ref().and_then(|a| a.last_words.as_deref()),
-            ),
-            minutes: run.minutes(),
-            run,
-        })
+        .map(|run| HistoryEntry { summary: in_a_line(&run), minutes: run.minutes(), run })
         .collect();
     Ok((entries, skipped))
 }
@@ -191,10 +184,4 @@ pub fn history_lines(ctx: &Context, filter: &Filter) -> Result<(Vec<Line>, Vec<S
         filter.wants(&line.repo, line.ended.as_ref().map(|e| e.outcome), line.started_at)
     });
     Ok((lines, skipped))
-}
-
-/// Why it ended, and the last words if it did not succeed, in one line.
-#[must_use]
-pub fn summary(ended: Option<&Ended>, last_words: Option<&str>) -> String {
-    ended.map(|ended| in_a_line(ended, last_words)).unwrap_or_default()
 }

@@ -176,10 +176,17 @@ impl Supervisor<'_> {
                     }
                     self.run.pr = done.pr;
                     self.run.labels_left = done.labels_left;
+                    self.run.filed = done.filed;
                     self.run.unsaid = done.unsaid;
                     return Ok(());
                 }
-                Ok(PublishAnswer::Later(why)) | Err(why) => why,
+                Ok(PublishAnswer::Later { why, filed }) => {
+                    if !filed.is_empty() {
+                        self.run.filed = filed;
+                    }
+                    why
+                }
+                Err(why) => why,
             };
             self.run.unsaid = vec![text::one_line(&why, 300)];
             self.save()?;

@@ -1,10 +1,10 @@
 //! The phase after the agent: what is really there.
 
-use super::Context;
 use super::jailing::ask_inside;
-use crate::domain::{AgentReport, Ended, Outcome, Run, Work, text};
+use super::{Context, filing};
+use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
 use crate::git::Mirror;
-use crate::git::clone::{Collect, MAX_ANSWER, Request};
+use crate::git::clone::{Collect, MAX_ANSWER, Request, Want};
 use crate::home::OUTBOX;
 use crate::plan::conclude;
 
@@ -28,8 +28,12 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
             }
             (work, ended)
         }
-        Ok(work) => {
+        Ok(mut work) => {
             let ended = conclude(run.kind, agent, &work);
+            if !run.kind.publishes_commits() && work.report.is_none() {
+                work.report.clone_from(&agent.last_words);
+                bound(&mut work);
+            }
             (work, ended)
         }
     }
@@ -40,17 +44,29 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
+    let max = ctx.settings.max_issues;
+    let want = match run.kind {
+        Kind::Issues => Want::Issues { max },
+        kind if kind.publishes_commits() => Want::Commits,
+        _ => Want::Words,
+    };
     let request = Request::Collect(Collect {
         git: ctx.tool("git").map_err(|e| e.to_string())?,
         dir: ctx.root.clone_of(&run.worker, &run.repo),
         branch: branch.clone(),
         base_sha: base_sha.clone(),
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
+        want,
     });
-    let (answer, pack) =
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
+    let (answer, raw) = ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
+    if want != Want::Commits {
+        hand_in_words(&mut work, branch);
+        if want != Want::Words {
+            keep_drafts(ctx, run, &raw, &mut work)?;
+        }
+    }
     bound(&mut work);
     match &work.head {
         None => work.commits = 0,
@@ -64,12 +80,53 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
             };
             let scratch = ctx.root.record(&run.worker).scratch();
             let imported =
-                git.import(&mirror, &scratch, &pack, head, base_sha).map_err(|e| e.to_string())?;
+                git.import(&mirror, &scratch, &raw, head, base_sha).map_err(|e| e.to_string())?;
             work.commits = imported.commits;
         }
     }
     Ok(work)
 }
+
+/// What a run hands in that publishes no commits: its report, or else what it wanted to comment.
+fn hand_in_words(work: &mut Work, branch: &BranchName) {
+    if work.commits > 0 {
+        work.notes.push(format!(
+            "a run of this kind publishes no commits: {} on {branch} in the worker's clone were not \
+             published",
+            work.commits
+        ));
+    }
+    work.head = None;
+    let comment = work.comment.take();
+    if work.report.is_none() {
+        work.report = comment;
+    } else if comment.is_some() {
+        work.notes.push("outbox/comment.md was left out: the report is the comment".into());
+    }
+}
+
+/// Reads the issues that came out of the jail, and keeps what can be filed beside the record until
+/// it is: there may be more of it than a record holds.
+fn keep_drafts(ctx: &Context, run: &Run, raw: &[u8], work: &mut Work) -> Result<(), String> {
+    let files: Vec<(String, String)> =
+        serde_json::from_slice(raw).map_err(|e| format!("its issues are wrong: {e}"))?;
+    let mut drafts = Vec::new();
+    for (name, text) in files.iter().take(ctx.settings.max_issues) {
+        match Draft::parse(name, text) {
+            Ok(draft) => drafts.push(draft),
+            Err(why) => {
+                work.left_out = work.left_out.saturating_add(1);
+                let name = text::one_line(name, 100);
+                work.notes.push(format!("outbox/issues/{name} was left out: {why}"));
+            }
+        }
+    }
+    work.drafts = u32::try_from(drafts.len()).unwrap_or(u32::MAX);
+    filing::keep(ctx, &run.worker, &drafts).map_err(|e| e.to_string())
+}
+
+/// More notes than anybody reads.
+const MAX_NOTES: usize = 40;
 
 /// The largest text of the outbox, and the longest note on one.
 const MAX_TEXT: usize = 64 << 10;
@@ -83,10 +140,15 @@ fn bound(work: &mut Work) {
         text.truncate(text::head(text, max).len());
     };
     let (title, body) = work.pr_text.as_mut().map_or((None, None), |(t, b)| (Some(t), Some(b)));
-    let texts = [title, body, work.comment.as_mut(), work.blocked.as_mut()];
-    texts.into_iter().flatten().for_each(|text| tame(text, MAX_TEXT));
-    work.notes.truncate(9);
+    let said = [work.comment.as_mut(), work.blocked.as_mut(), work.report.as_mut()];
+    let texts = [title, body].into_iter().chain(said);
+    texts.flatten().for_each(|text| tame(text, MAX_TEXT));
+    let more = work.notes.len().saturating_sub(MAX_NOTES);
+    work.notes.truncate(MAX_NOTES);
     work.notes.iter_mut().for_each(|note| tame(note, MAX_NOTE));
+    if more > 0 {
+        work.notes.push(format!("and {more} more of such notes"));
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +162,7 @@ mod tests {
             pr_text: Some((hostile(), hostile())),
             comment: Some(hostile()),
             blocked: Some(hostile()),
+            report: Some(hostile()),
             notes: vec![hostile(); 1000],
             ..Work::default()
         };

@@ -1,6 +1,6 @@
 //! How a run ended: decided from what was seen, not from what the agent says of itself.
 
-use crate::domain::{AgentReport, Ended, Kind, Outcome, Work, text};
+use crate::domain::{AgentReport, Ended, Filed, Kind, Outcome, Run, Work, text};
 
 /// Decides the outcome.
 #[must_use]
@@ -21,6 +21,10 @@ pub fn conclude(kind: Kind, agent: &AgentReport, work: &Work) -> Ended {
     if let Some(why) = &work.blocked {
         return ended(Outcome::Deferred, why.clone());
     }
+    if !kind.publishes_commits() {
+        let (outcome, why) = in_words(kind, agent, work);
+        return ended(outcome, why);
+    }
     match (work.commits, kind) {
         // With commits, it found another way. Without, being denied is what was in its way.
         (0, _) if !agent.denied.is_empty() => {
@@ -29,14 +33,42 @@ pub fn conclude(kind: Kind, agent: &AgentReport, work: &Work) -> Ended {
                 format!("the agent ended without a commit; it was not allowed to use {tools}");
             ended(Outcome::Deferred, why)
         }
-        (0, Kind::Implement) => {
+        (0, Kind::Implement | Kind::Update) => {
             let left = if work.uncommitted { ", though it left uncommitted changes" } else { "" };
             ended(Outcome::Deferred, format!("the agent ended without a commit{left}"))
         }
-        (0, Kind::Prompt) => ended(Outcome::Succeeded, "done without commits".into()),
+        (0, _) => ended(Outcome::Succeeded, "done without commits".into()),
         (1, _) => ended(Outcome::Succeeded, "1 commit".into()),
         (n, _) => ended(Outcome::Succeeded, format!("{n} commits")),
     }
+}
+
+/// Of a run that hands in words. An agent that leaves none has handed it back.
+fn in_words(kind: Kind, agent: &AgentReport, work: &Work) -> (Outcome, String) {
+    let what = if kind == Kind::Issues { "issues" } else { "a report" };
+    if work.drafts > 0 {
+        return (Outcome::Succeeded, format!("{} to be filed", issues(work.drafts)));
+    }
+    if work.left_out > 0 {
+        return (Outcome::Deferred, "no issue that the agent left can be filed".into());
+    }
+    // With a report, it found another way. Last words alone may say that it could not look.
+    if work.report.is_none() && !agent.denied.is_empty() {
+        let tools = agent.denied.join(", ");
+        let why = format!("the agent ended without {what}; it was not allowed to use {tools}");
+        return (Outcome::Deferred, why);
+    }
+    match (kind, work.report.is_some() || agent.last_words.is_some()) {
+        (_, false) => (Outcome::Deferred, format!("the agent ended without {what} or a word")),
+        (Kind::Issues, true) => (Outcome::Succeeded, "nothing to file".into()),
+        (_, true) => (Outcome::Succeeded, "reported".into()),
+    }
+}
+
+/// `1 issue`, `2 issues`.
+#[must_use]
+pub fn issues(n: u32) -> String {
+    format!("{n} issue{}", if n == 1 { "" } else { "s" })
 }
 
 fn failure(agent: &AgentReport) -> String {
@@ -48,15 +80,32 @@ fn failure(agent: &AgentReport) -> String {
     }
 }
 
-/// Why and the last words, in one line for lists.
+/// Why and what was said, in one line for lists.
 #[must_use]
-pub fn in_a_line(ended: &Ended, last_words: Option<&str>) -> String {
-    match last_words {
-        Some(words) if ended.outcome != Outcome::Succeeded => {
-            text::one_line(&format!("{}: {words}", ended.why), 160)
+pub fn in_a_line(run: &Run) -> String {
+    let Some(ended) = &run.ended else { return String::new() };
+    let report = || run.work.as_ref().and_then(|w| w.report.clone());
+    line_about(ended, &run.filed, report, || run.agent.as_ref().and_then(|a| a.last_words.clone()))
+}
+
+/// The same from its parts: of what was said only what the line shows is asked for.
+#[must_use]
+pub fn line_about(
+    ended: &Ended,
+    filed: &[Filed],
+    report: impl FnOnce() -> Option<String>,
+    last_words: impl FnOnce() -> Option<String>,
+) -> String {
+    let words = match ended.outcome {
+        _ if !filed.is_empty() => {
+            let numbers: Vec<String> = filed.iter().map(|f| format!("#{}", f.number)).collect();
+            Some(numbers.join(" "))
         }
-        _ => text::one_line(&ended.why, 160),
-    }
+        Outcome::Succeeded => report(),
+        _ => last_words(),
+    };
+    let line = words.map_or_else(|| ended.why.clone(), |words| format!("{}: {words}", ended.why));
+    text::one_line(&line, 160)
 }
 
 #[cfg(test)]
@@ -93,7 +142,7 @@ mod tests {
     fn being_denied_a_tool_matters_where_nothing_was_done() {
         let denied = AgentReport { denied: vec!["Edit".into(), "Bash".into()], ..ok() };
         let (none, some) = (Work::default(), Work { commits: 1, ..Work::default() });
-        for kind in [Kind::Implement, Kind::Prompt] {
+        for kind in [Kind::Implement, Kind::Prompt, Kind::Update] {
             let ended = conclude(kind, &denied, &none);
             assert_eq!(ended.outcome, Outcome::Deferred);
             assert!(ended.why.ends_with("not allowed to use Edit, Bash"), "{}", ended.why);
@@ -106,5 +155,38 @@ mod tests {
         let mute = AgentReport { exit_code: Some(0), ..AgentReport::default() };
         let ended = conclude(Kind::Prompt, &mute, &Work::default());
         assert_eq!(ended.outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn an_update_needs_commits() {
+        let ended = conclude(Kind::Update, &ok(), &Work::default());
+        assert_eq!(ended.outcome, Outcome::Deferred);
+        assert!(ended.why.contains("without a commit"), "{}", ended.why);
+        let work = Work { commits: 1, ..Work::default() };
+        assert_eq!(outcome(Kind::Update, &ok(), &work), Outcome::Succeeded);
+    }
+
+    #[test]
+    fn words_are_what_a_report_and_an_issues_run_hand_in() {
+        let spoke = AgentReport { last_words: Some("All fine.".into()), ..ok() };
+        let denied = AgentReport { denied: vec!["Bash".into()], ..spoke.clone() };
+        let report = Work { report: Some("All fine.".into()), ..Work::default() };
+        let none = Work { commits: 3, ..Work::default() };
+        for kind in [Kind::Report, Kind::Issues] {
+            assert_eq!(outcome(kind, &ok(), &none), Outcome::Deferred);
+            assert_eq!(outcome(kind, &ok(), &report), Outcome::Succeeded);
+            assert_eq!(outcome(kind, &spoke, &none), Outcome::Succeeded);
+            assert_eq!(outcome(kind, &denied, &none), Outcome::Deferred);
+            assert_eq!(outcome(kind, &denied, &report), Outcome::Succeeded);
+            let blocked = Work { blocked: Some("?".into()), drafts: 1, ..report.clone() };
+            assert_eq!(outcome(kind, &spoke, &blocked), Outcome::Deferred);
+        }
+        let found = |drafts, left_out| Work { drafts, left_out, ..Work::default() };
+        let ended = conclude(Kind::Issues, &denied, &found(2, 1));
+        assert_eq!(
+            (ended.outcome, ended.why.as_str()),
+            (Outcome::Succeeded, "2 issues to be filed")
+        );
+        assert_eq!(outcome(Kind::Issues, &spoke, &found(0, 1)), Outcome::Deferred);
     }
 }

@@ -3,12 +3,14 @@
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
 //! - [`conclude()`]: how a run ended, from what was seen;
+//! - [`labels_to_file`]: what an agent's issue may be labelled;
 //! - [`gc::gc`]: what is kept no longer;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
 mod branch;
 mod conclude;
+mod filing;
 pub mod gc;
 mod retry;
 
@@ -17,5 +19,6 @@ pub use assign::{
     refused_by_labels,
 };
 pub use branch::first_free_branch;
-pub use conclude::{conclude, in_a_line};
+pub use conclude::{conclude, in_a_line, issues, line_about};
+pub use filing::labels_to_file;
 pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::record::{read_run, read_slim};
 use super::spread::spread;
 use super::{Error, Root, io_error, workers, write_private};
-use crate::domain::{Ended, IssueNumber, Outcome, RepoSlug, Run, RunId, WorkerId, minutes};
+use crate::domain::{Ended, Filed, IssueNumber, RepoSlug, Run, RunId, WorkerId, minutes};
+use crate::plan::line_about;
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -222,8 +223,8 @@ pub struct Line {
     pub pr: Option<String>,
     /// US dollars, by the agent's own account.
     pub cost_usd: Option<f64>,
-    /// The agent's last words, if the run did not succeed.
-    pub last_words: Option<String>,
+    /// Why it ended, and what was said, in one line.
+    pub summary: String,
 }
 
 /// The same as the file holds it.
@@ -240,8 +241,12 @@ pub(super) struct Slim<'a> {
     ended_at: Option<Timestamp>,
     ended: Option<Ended>,
     pr: Option<SlimPull>,
+    #[serde(default)]
+    filed: Vec<Filed>,
     #[serde(borrow)]
     agent: Option<SlimAgent<'a>>,
+    #[serde(borrow)]
+    work: Option<SlimWork<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -258,13 +263,21 @@ struct SlimAgent<'a> {
     last_words: Option<&'a RawValue>,
 }
 
+#[derive(Debug, Deserialize)]
+struct SlimWork<'a> {
+    #[serde(borrow)]
+    report: Option<&'a RawValue>,
+}
+
 impl From<Slim<'_>> for Line {
     fn from(slim: Slim<'_>) -> Self {
         let agent = slim.agent.as_ref();
-        let succeeded = slim.ended.as_ref().is_some_and(|e| e.outcome == Outcome::Succeeded);
-        let words = agent.and_then(|a| a.last_words).filter(|_| !succeeded);
+        let decode = |raw: &RawValue| serde_json::from_str(raw.get()).ok();
+        let report = || slim.work.as_ref().and_then(|w| w.report).and_then(decode);
+        let last_words = || agent.and_then(|a| a.last_words).and_then(decode);
+        let about = |ended| line_about(ended, &slim.filed, report, last_words);
         Self {
-            last_words: words.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            summary: slim.ended.as_ref().map(about).unwrap_or_default(),
             cost_usd: agent.and_then(|a| a.cost_usd),
             run: slim.run,
             worker: slim.worker,

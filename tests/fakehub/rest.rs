@@ -70,6 +70,15 @@ fn each_role_may_do_its_part() {
     assert_eq!([status(&reader, "known"), status(&triager, "known")], [403, 200]);
     assert_eq!([status(&triager, "fresh"), status(&writer, "fresh")], [403, 200]);
 
+    // Whoever may not push may open an issue all the same; its labels are dropped in silence.
+    let new = json!({"title": "New", "labels": ["known"]});
+    let labels_of = |who: &Client| {
+        let made = who.send("POST", "/repos/octo/app/issues", Some(&new));
+        (made.status, made.json["labels"].as_array().map(Vec::len))
+    };
+    assert_eq!(labels_of(&triager), (201, Some(0)));
+    assert_eq!(labels_of(&writer), (201, Some(1)));
+
     let permission =
         |who: &Client, of| who.get(&format!("/repos/octo/app/collaborators/{of}/permission"));
     assert_eq!(permission(&triager, "r").status, 403);

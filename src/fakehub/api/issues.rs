@@ -83,8 +83,8 @@ pub(super) fn create(call: &mut Call, repo: usize) -> Answer {
     let body = text(&fields, "Issue", "body", MAX_BODY)?;
     let labels = super::labels::names(&fields)?;
     let number = call.state.open_issue(repo, &login, &title, body, now());
-    // GitHub drops labels in silence when the author may not set them.
-    if call.role(repo) >= Role::Triage {
+    // GitHub drops labels in silence when the author may not push.
+    if call.role(repo) >= Role::Write {
         super::labels::put(call, repo, number, &labels, &login)?;
     }
     Ok(Reply::created(call.view().issue(call.repo(repo), call.the(repo, number)?, false)))

@@ -206,3 +206,25 @@ async fn comments_come_from_all_pages() {
     assert!(comments[0].is_bot && comments[0].body == "hi" && comments[0].author == "b[bot]");
     assert!(!comments[1].is_bot && comments[1].body.is_empty() && comments[1].author == "ghost");
 }
+
+#[tokio::test]
+async fn the_issues_of_somebody_are_theirs_and_no_pull_requests() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| {
+        let (mut pull, mut other) = (issue_json(2), issue_json(3));
+        pull["pull_request"] = json!({});
+        other["user"]["login"] = json!("mallory");
+        ok(&json!([issue_json(1), pull, other]))
+    })
+    .await;
+    let since = "2026-11-21T07:15:00.25Z".parse().unwrap();
+    let found = github(&server.url, dir.path()).issues_by(&app(), "Ann", since).await.unwrap();
+    assert_eq!(found.iter().map(|i| i.number.get()).collect::<Vec<_>>(), [1]);
+    assert_eq!(found[0].body, "Please");
+    assert_eq!(
+        server.lines(),
+        [
+            "GET /repos/octo/app/issues?state=all&creator=Ann&since=2026-11-21T07:15:00Z&per_page=100"
+        ]
+    );
+}

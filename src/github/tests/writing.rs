@@ -250,3 +250,19 @@ async fn pull_requests_of_forks_and_of_an_ignored_filter_are_left_out() {
     assert_eq!(pulls.len(), 1);
     assert_eq!((pulls[0].number, pulls[0].open), (4, false));
 }
+
+#[tokio::test]
+async fn an_issue_is_opened_and_its_labels_are_those_of_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| reply(201, &[], &issue_json(31))).await;
+    let labels = ["blocked".to_owned(), "bug".to_owned()];
+    let github = github(&server.url, dir.path());
+    let made = github.create_issue(&app(), "One \"two\"", "Text", &labels).await.unwrap();
+    assert!(made.number == number(31) && made.has_label("bug") && !made.has_label("blocked"));
+    let seen = server.take();
+    assert_eq!(seen[0].line, "POST /repos/octo/app/issues");
+    assert_eq!(
+        seen[0].body,
+        json!({ "title": "One \"two\"", "body": "Text", "labels": ["blocked", "bug"] })
+    );
+}

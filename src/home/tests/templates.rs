@@ -266,13 +266,16 @@ fn the_instructions_for_a_worker() {
 
     ## How the work goes
 
+    If the task wants a report or issues, it says so, and how they are handed in: then look, change and
+    commit nothing. Else:
+
     1. Read the task, then the code that it is about.
     2. Change what the task needs and no more.
     3. Run the project's tests and checks. Add tests for what you change, in the project's manner.
     4. Commit in small steps, with messages that say what changed and why. Only commits count: what is
        left uncommitted is not published.
 
-    Do not push, open pull requests, set labels or write comments, with `git`, `gh` or in any other way.
+    Do not push, open pull requests or issues, set labels or write comments, with `git`, `gh` or in any other way.
     When you have ended, the program that started you checks your commits and publishes them.
 
     ## What you leave behind
@@ -283,9 +286,12 @@ fn the_instructions_for_a_worker() {
     |---|---|
     | `$HOME/outbox/pr.md` | the pull request: its title on the first line, an empty line, its body |
     | `$HOME/outbox/comment.md` | a comment for the issue |
+    | `$HOME/outbox/report.md` | the report, if the task wants one |
+    | `$HOME/outbox/issues/NAME.md` | an issue to be filed, if the task wants issues: its title on the first line, `labels: a, b` on the second or not, an empty line, its body |
     | `$HOME/outbox/blocked.md` | why a person is needed: what you tried, what is missing, what you would do next. The run then ends as deferred |
 
-    If the task asks for an answer and not for a change, your last message is the answer: commit nothing.
+    If the task asks for an answer and not for a change, your last message is the answer (unless it is in
+    `report.md`): commit nothing.
     If the task cannot be done, is unclear, or should not be done, say so in `blocked.md` and stop. An
     honest `blocked.md` is worth more than a change that only looks finished.
 

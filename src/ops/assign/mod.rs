@@ -150,6 +150,7 @@ async fn pair(
                 issue: Some(number),
                 worker: Some(assignment.worker.clone()),
                 prompt: None,
+                kind: None,
                 model: None,
                 executor: None,
                 explicit: false,
