@@ -98,6 +98,9 @@ fn everything(shown: &Shown) -> String {
     let denied = agent.map(|a| a.denied.join(", ")).filter(|d| !d.is_empty());
     add("not allowed", plain, denied);
     add("prompt", plain, run.prompt.clone());
+    for filed in &run.filed {
+        add("filed", plain, Some(format!("#{} {}", filed.number, filed.url)));
+    }
     for note in work.map(|work| work.notes.as_slice()).unwrap_or_default() {
         add("note", plain, Some(note.clone()));
     }
@@ -107,10 +110,13 @@ fn everything(shown: &Shown) -> String {
     out.push_str(&table(&rows));
     let files: Vec<_> = shown.files.iter().map(file).collect();
     out.push_str(&format!("\n{}\n{}", styled(BOLD, "files"), table(&files)));
-    if let Some(words) = agent.and_then(|a| a.last_words.as_deref()) {
-        let lines = logs::tame(words.trim());
+    let report = work.and_then(|work| work.report.as_deref());
+    let last_words = agent.and_then(|a| a.last_words.as_deref());
+    for (what, words) in [("report", report), ("last words", last_words)] {
+        let Some(words) = words.map(str::trim).filter(|words| !words.is_empty()) else { continue };
+        let lines = logs::tame(words);
         let lines = lines.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n");
-        out.push_str(&format!("\n{}\n", styled(BOLD, "last words")));
+        out.push_str(&format!("\n{}\n", styled(BOLD, what)));
         out.extend(lines);
     }
     out

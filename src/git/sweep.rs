@@ -135,7 +135,8 @@ mod tests {
         {
             assert!(swept(&home, bad).is_some(), "{bad}");
         }
-        fs::set_permissions(home.join("github/octo/app/.git"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(home.join("github/octo/app/.git"), Permissions::from_mode(0o0))
+            .unwrap();
         assert_eq!(swept(&home, "github/octo/app"), None);
         assert!(!home.join("github/octo/app").exists());
         assert!(home.join("github/octo/lib").exists());

@@ -112,8 +112,8 @@ fn ambiguous(what: &str, found: &[(RunId, Place)]) -> Failure {
     if more > 0 {
         named.push(format!("{more} more"));
     }
-    let names = named.join(", ");
-    Failure::new(Exit::Usage, format!("{what:?} fits {} runs: {names}", found.len()))
+    let which = named.join(", ");
+    Failure::new(Exit::Usage, format!("{what:?} fits {} runs: {which}", found.len()))
         .hint("write more of the id")
 }
 

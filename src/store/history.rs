@@ -43,6 +43,9 @@ impl Skipped {
     }
 }
 
+/// What could be read of many records, and what could not.
+pub type Read<T> = (Vec<T>, Vec<Skipped>);
+
 /// A record in the archive, by its name; it has not been opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
@@ -87,7 +90,7 @@ impl Archived {
 ///
 /// # Errors
 /// As for [`completed`].
-pub fn archived_lines(root: &Root) -> Result<(Vec<(Archived, Line)>, Vec<Skipped>), Error> {
+pub fn archived_lines(root: &Root) -> Result<Read<(Archived, Line)>, Error> {
     let read = |one: &Archived| Ok(one.read_line()?.map(|line| (one.clone(), line)));
     Ok(read_all(&archived(root, None)?, read))
 }
@@ -150,7 +153,7 @@ fn list(worker: &WorkerId, dir: &Path, all: &mut Vec<Archived>) -> Result<(), Er
 ///
 /// # Errors
 /// When the root cannot be listed.
-pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<Read<Run>, Error> {
     completed_since(root, only, None)
 }
 
@@ -163,7 +166,7 @@ pub fn completed_since(
     root: &Root,
     only: Option<&WorkerId>,
     since: Option<Timestamp>,
-) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+) -> Result<Read<Run>, Error> {
     let mut listed = archived(root, only)?;
     leave_out_older(&mut listed, since);
     let (mut runs, broken) = read_all(&listed, Archived::read);
@@ -302,7 +305,7 @@ pub fn completed_lines(
     root: &Root,
     only: Option<&WorkerId>,
     since: Option<Timestamp>,
-) -> Result<(Vec<Line>, Vec<Skipped>), Error> {
+) -> Result<Read<Line>, Error> {
     let mut listed = archived(root, only)?;
     leave_out_older(&mut listed, since);
     let (mut lines, broken) = read_all(&listed, Archived::read_line);
@@ -319,7 +322,7 @@ fn leave_out_older(listed: &mut Vec<Archived>, since: Option<Timestamp>) {
 fn read_all<T: Send>(
     listed: &[Archived],
     read: impl Fn(&Archived) -> Result<Option<T>, Error> + Sync,
-) -> (Vec<T>, Vec<Skipped>) {
+) -> Read<T> {
     let (mut all, mut broken) = (Vec::with_capacity(listed.len()), Vec::new());
     for (one, read) in listed.iter().zip(spread(listed, read)) {
         match read {

@@ -24,7 +24,7 @@ mod workers;
 
 pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
 pub use history::{
-    Archived, Line, Skipped, archived, archived_lines, completed, completed_lines,
+    Archived, Line, Read, Skipped, archived, archived_lines, completed, completed_lines,
     completed_of_issue, completed_since, mark_cleared, patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};

@@ -180,15 +180,12 @@ fn see_clones(ctx: &Context, seen: &mut SeenWorker) {
             let before =
                 before_aside(&name).and_then(|name| format!("{owner}/{name}").parse().ok());
             // A repository may be called so, too.
-            match before.filter(|_| !seen.runs.iter().any(|run| run.repo == repo)) {
-                Some(before) => {
-                    seen.borrows.insert(before);
-                    seen.loose.extend(aside(path));
-                }
-                None => {
-                    seen.borrows.insert(repo.clone());
-                    seen.clones.push(SeenClone { repo, path, inside: None });
-                }
+            if let Some(before) = before.filter(|_| !seen.runs.iter().any(|run| run.repo == repo)) {
+                seen.borrows.insert(before);
+                seen.loose.extend(aside(path));
+            } else {
+                seen.borrows.insert(repo.clone());
+                seen.clones.push(SeenClone { repo, path, inside: None });
             }
         }
     }

@@ -24,13 +24,13 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        let days = |n: u64| Some(Duration::from_secs(n * 86_400));
+        let days = |n: u64| Some(Duration::from_hours(n * 24));
         Self { logs: days(30), records: None, mirrors: days(60), clones: days(60) }
     }
 }
 
 /// What dies in a moment is dead after a day: temporary files, homes half made.
-const DEAD: Duration = Duration::from_secs(86_400);
+const DEAD: Duration = Duration::from_hours(24);
 
 /// A kind of thing that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
