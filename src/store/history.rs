@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::record::{read_run, read_slim};
-use super::spread::spread;
+use super::spread::{MANY, spread};
 use super::{Error, Root, io_error, workers, write_private};
 use crate::domain::{Ended, Filed, IssueNumber, RepoSlug, Run, RunId, WorkerId, minutes};
 use crate::plan::line_about;
@@ -112,14 +112,17 @@ pub fn run_id_at_end(stem: &str) -> Option<RunId> {
 /// # Errors
 /// When the root, or an archive that is there, cannot be listed.
 pub fn archived(root: &Root, only: Option<&WorkerId>) -> Result<Vec<Archived>, Error> {
+    let mut archives = archives(root)?;
+    archives.retain(|(worker, _)| only.is_none_or(|only| only == worker));
     let mut all = Vec::new();
-    for (worker, dir) in archives(root)? {
-        if only.is_none_or(|only| *only == worker) {
-            list(&worker, &dir, &mut all)?;
-        }
+    for listed in spread(&archives, MANY_LISTS, |(worker, dir)| list(worker, dir)) {
+        all.append(&mut listed?);
     }
     Ok(all)
 }
+
+/// Fewer archives are not worth a second thread.
+const MANY_LISTS: usize = 8;
 
 /// Every archive there is, and whose it is.
 fn archives(root: &Root) -> Result<Vec<(WorkerId, PathBuf)>, Error> {
@@ -127,13 +130,13 @@ fn archives(root: &Root) -> Result<Vec<(WorkerId, PathBuf)>, Error> {
     Ok(recorded.map(|id| (id.clone(), root.record(&id).completed())).collect())
 }
 
-fn list(worker: &WorkerId, dir: &Path, all: &mut Vec<Archived>) -> Result<(), Error> {
+fn list(worker: &WorkerId, dir: &Path) -> Result<Vec<Archived>, Error> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(io_error("list", dir)(e)),
     };
-    let (first, mut cleared) = (all.len(), HashSet::new());
+    let (mut all, mut cleared) = (Vec::new(), HashSet::new());
     for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
         if let Some(stem) = name.strip_suffix(".json") {
             let (worker, dir, stem) = (worker.clone(), dir.to_owned(), stem.to_owned());
@@ -142,10 +145,10 @@ fn list(worker: &WorkerId, dir: &Path, all: &mut Vec<Archived>) -> Result<(), Er
             cleared.insert(stem.to_owned());
         }
     }
-    for one in &mut all[first..] {
+    for one in &mut all {
         one.cleared = cleared.contains(&one.stem);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
@@ -324,7 +327,7 @@ fn read_all<T: Send>(
     read: impl Fn(&Archived) -> Result<Option<T>, Error> + Sync,
 ) -> Read<T> {
     let (mut all, mut broken) = (Vec::with_capacity(listed.len()), Vec::new());
-    for (one, read) in listed.iter().zip(spread(listed, read)) {
+    for (one, read) in listed.iter().zip(spread(listed, MANY, read)) {
         match read {
             Ok(read) => all.extend(read),
             Err(why) => broken.push(Skipped { path: one.file("json"), why }),

@@ -4,13 +4,17 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
-/// Fewer are not worth a second thread.
+/// Fewer files are not worth a second thread.
 pub(super) const MANY: usize = 200;
 
-/// Does the same with each of many and returns the results in their order. All the time goes into
-/// waiting for the kernel and, the first time, for the disk.
-pub(super) fn spread<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    if items.len() < MANY {
+/// Does the same with each and returns the results in their order; if there are `many`, on several
+/// threads. All the time goes into waiting for the kernel and, the first time, for the disk.
+pub(super) fn spread<T: Sync, R: Send>(
+    items: &[T],
+    many: usize,
+    each: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    if items.len() < many {
         return items.iter().map(each).collect();
     }
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::record::read_run;
-use super::spread::spread;
+use super::spread::{MANY, spread};
 use super::{Error, Root, io_error, is_locked};
 use crate::domain::{Run, WorkerId};
 
@@ -48,7 +48,7 @@ pub fn list(root: &Root) -> Result<Vec<Worker>, Error> {
         })
     };
     let ids: Vec<&WorkerId> = records.union(&homes).collect();
-    Ok(spread(&ids, |id| look(id)))
+    Ok(spread(&ids, MANY, |id| look(id)))
 }
 
 /// The ids of all workers: cheaper than [`list`] where nothing else is asked.
@@ -137,7 +137,6 @@ fn without_record(root: &Root, id: &WorkerId, places: Places) -> State {
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::run;
-    use super::super::spread::MANY;
     use super::super::{WorkerLock, make_private_dir, write_task};
     use super::*;
 

@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use claude_workers::domain::Outcome;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::world::{APP, Config, WORKS, World, files};
@@ -216,10 +216,10 @@ fn a_planted_link_costs_nothing_outside_the_home() {
     }
 }
 
-/// Sets the time of its last change back by years.
+/// Sets the time of its last change back by two days.
 fn age(path: &Path) {
-    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 40);
-    File::open(path).unwrap().set_modified(long_ago).unwrap();
+    let then = Timestamp::now() - SignedDuration::from_hours(48);
+    File::open(path).unwrap().set_modified(then.into()).unwrap();
 }
 
 #[test]
