@@ -114,6 +114,7 @@ fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
         model: args.model.clone(),
         executor: args.executor.clone(),
         explicit: true,
+        abandoned_by: None,
     };
     let github = ctx.github()?;
     block_on(dispatch(ctx, &github, request))

@@ -14,11 +14,14 @@ mod inner;
 mod inspect;
 mod logs;
 mod print;
+mod refresh;
 mod reset;
 mod restart;
+mod rm;
 mod show;
 mod status;
 mod stop;
+mod update;
 mod watch;
 
 use std::future::Future;
@@ -83,6 +86,9 @@ enum Command {
     Stop(stop::Args),
     Restart(restart::Args),
     Reset(reset::Args),
+    Refresh(refresh::Args),
+    Rm(rm::Args),
+    Update(update::Args),
     Status(status::Args),
     Watch(watch::Args),
     Inspect(inspect::Args),
@@ -122,6 +128,9 @@ impl Command {
                 | Self::Restart(_)
                 | Self::Reset(_)
                 | Self::Gc(_)
+                | Self::Refresh(_)
+                | Self::Rm(_)
+                | Self::Update(_)
         )
     }
 }
@@ -150,6 +159,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stop(args) => stop::run(&context()?, &args),
         Command::Restart(args) => restart::run(&context()?, &args),
         Command::Reset(args) => reset::run(&context()?, &args),
+        Command::Refresh(args) => refresh::run(&context()?, &args),
+        Command::Rm(args) => rm::run(&context()?, &args),
+        Command::Update(args) => update::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
         Command::Watch(args) => watch::run(&context()?, &args),
         Command::Inspect(args) => inspect::run(&context()?, &args),

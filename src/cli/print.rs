@@ -48,6 +48,12 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Writes to standard error what a person is to answer on the same line.
+pub(super) fn question(text: &str) {
+    let mut stderr = anstream::stderr();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
 /// Cause and hint.
 pub(super) fn failure(failure: &Failure) {
     let mut stderr = anstream::stderr();

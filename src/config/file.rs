@@ -129,10 +129,17 @@ pub(super) struct SandboxSection {
     pub(super) read_only: Vec<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GitSection {
     pub(super) fetch_max_age: Option<Span>,
+    pub(super) claims: bool,
+}
+
+impl Default for GitSection {
+    fn default() -> Self {
+        Self { fetch_max_age: None, claims: true }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

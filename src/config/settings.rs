@@ -70,6 +70,8 @@ pub struct Settings {
     pub fetch_max_age: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// Whether issues are claimed on the remote, against other hosts.
+    pub claims: bool,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -179,6 +181,7 @@ impl Settings {
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
             executors: file

@@ -18,7 +18,7 @@ pub struct IdError {
 }
 
 impl IdError {
-    fn new(value: &str, what: &'static str, why: &'static str) -> Self {
+    pub(super) fn new(value: &str, what: &'static str, why: &'static str) -> Self {
         let mut shown: String = value.chars().take(60).collect();
         if shown.len() < value.len() {
             shown.push('…');
@@ -37,8 +37,8 @@ macro_rules! string_id {
                 &self.0
             }
         }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&self.0)
             }
         }
@@ -55,6 +55,8 @@ macro_rules! string_id {
         }
     };
 }
+
+pub(super) use string_id;
 
 /// A worker's name: `01`, `02`, … or a word, `[A-Za-z0-9][A-Za-z0-9_-]{0,31}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

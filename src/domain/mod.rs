@@ -4,15 +4,18 @@
 //! that comes from outside (argv, configuration, GitHub, files) is parsed into these types at the
 //! edge, once; the rest of the program never checks again.
 
+mod claim;
 mod draft;
 mod ids;
 mod issue;
 mod run;
 pub mod text;
 
+pub use claim::{Claim, ClaimState, HostId};
 pub use draft::{Draft, Filed};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
 pub use run::{
-    AgentReport, CURRENT_VERSION, Ended, JailMode, Kind, Limits, Outcome, Phase, Run, Work, minutes,
+    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase, Run,
+    Work, minutes,
 };

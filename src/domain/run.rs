@@ -246,6 +246,18 @@ pub struct Work {
     pub notes: Vec<String>,
 }
 
+/// This host's claim on an issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimHeld {
+    /// The commit that the claim's ref is at as long as nobody else has taken the issue over.
+    pub id: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
 /// How a run ended, decided once and then carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -320,6 +332,9 @@ pub struct Run {
     /// The wall around the agent.
     #[serde(default)]
     pub sandbox: JailMode,
+    /// The issue's claim on the remote, as this host last wrote it (or was just about to).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimHeld>,
     /// What the agent's process said, after `running`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentReport>,

@@ -8,14 +8,14 @@ use std::process::{Command, Output, Stdio};
 
 use super::state::Stats;
 
-/// Refuses the refs named, one a line, in a file of the repository; `*` is all.
+/// Refuses the refs named, one a line, in a file of the repository; `*` is all branches.
 const PRE_RECEIVE: &str = r#"#!/bin/sh
 while read -r _ _ ref; do
   while read -r refused; do
-    if [ "$refused" = "$ref" ] || [ "$refused" = '*' ]; then
+    case $refused:$ref in "$ref:$ref" | '*:refs/heads/'*)
       echo "error: GH006: Protected branch update failed for $ref." >&2
-      exit 1
-    fi
+      exit 1 ;;
+    esac
   done <refused-refs
 done
 "#;

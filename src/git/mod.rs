@@ -7,6 +7,7 @@
 //! - **In the jail** ([`clone`]): our binary, as a jail's first process, makes and resets the clone
 //!   and packs what the agent committed; [`sweep`] removes clones. What it reports is a claim; the host checks the objects.
 
+mod claims;
 pub mod clone;
 mod host;
 mod mirror;
@@ -14,6 +15,7 @@ mod outbox;
 mod publish;
 pub mod sweep;
 
+pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
 pub use mirror::{Mirror, REMOVING, fetched_at, remove_mirror};
 pub use publish::Imported;
@@ -59,6 +61,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// Whether the remote does not accept the token, or the token may not do this.
+    #[must_use]
+    pub fn is_access(&self) -> bool {
+        let signs = ["error: 401", "error: 403", "Authentication failed"];
+        matches!(self, Self::Failed { said, .. } if signs.iter().any(|sign| said.contains(sign)))
+    }
 }
 
 fn io_error(

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Host, Mirror, io_error};
-use crate::domain::BranchName;
+use jiff::Timestamp;
+
+use super::{Error, Fence, Host, Mirror, io_error};
+use crate::domain::{BranchName, Claim};
 use crate::store::make_private_dir;
 
 /// Commits of a run, checked, in a bare repository of their own.
@@ -76,16 +78,19 @@ impl Host {
     }
 
     /// Pushes the imported commits as `branch`, a branch that must not be there yet: never to a name
-    /// that is not ours to write or is the default branch. Doing it again is harmless.
+    /// that is not ours to write or is the default branch. With a `fence` the claim is moved on in
+    /// the same atomic step, so that a host which has lost the issue pushes nothing. Doing it again
+    /// is harmless.
     ///
     /// # Errors
-    /// When the name is not allowed, or the remote refuses.
+    /// When the name is not allowed, the remote refuses, or the claim is not where the fence says.
     pub fn push(
         &self,
         imported: &Imported,
         url: &str,
         branch: &BranchName,
         default: &BranchName,
+        fence: Option<Fence<'_>>,
     ) -> Result<(), Error> {
         let what = format!("push {branch} to {url}");
         if !branch.is_ours() || branch == default {
@@ -95,7 +100,18 @@ impl Host {
         // The lease says that the remote has no such branch: one that somebody made since the run
         // began is never written to, not even forward.
         let lease = format!("--force-with-lease=refs/heads/{branch}:");
-        let args = ["push", "--quiet", "--no-verify", &lease, "--", url, &refspec];
+        let claim = match fence {
+            None => None,
+            Some(Fence { issue, from, next }) => {
+                let next = self.write_claim(&imported.repository, next, Timestamp::now())?;
+                let name = Claim::ref_name(issue);
+                Some((format!("--force-with-lease={name}:{from}"), format!("{next}:{name}")))
+            }
+        };
+        let mut args = vec!["push", "--quiet", "--no-verify", "--atomic", &lease];
+        args.extend(claim.iter().map(|(lease, _)| lease.as_str()));
+        args.extend(["--", url, &refspec]);
+        args.extend(claim.iter().map(|(_, refspec)| refspec.as_str()));
         let pushed = self.remote(&what, Some(&imported.repository), url, &args);
         pushed.map(drop).or_else(|e| {
             // The push whose answer was lost may have arrived: then a second one is refused.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::template;
 use crate::domain::WorkerId;
+use crate::store;
 
 /// Why a home could not be made. Whichever it is, nothing was left at the home's place.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,9 @@ pub enum Error {
         /// What the system says.
         source: fs_extra::error::Error,
     },
+    /// The record cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] store::Error),
 }
 
 impl Error {
@@ -97,6 +101,7 @@ impl Error {
                 Some("correct the file, or remove it from the directory of templates".to_owned())
             }
             Self::Nul { name } => Some(format!("set {name} anew")),
+            Self::Record(e) => e.hint(),
             Self::Json { .. } | Self::NotUtf8 { .. } | Self::Io { .. } | Self::Copy { .. } => None,
         }
     }

@@ -1,10 +1,12 @@
 //! Worker homes: made from templates and copied credentials.
 //!
-//! A worker is a whole `$HOME`. [`create`] makes one, and promises:
+//! A worker is a whole `$HOME`. [`create`] makes one, [`prepare`] furnishes it anew. The promises:
 //!
 //! - **All or nothing.** The home is built in a private directory beside the records, brought to
 //!   the disk, and moved to its place in one step that replaces nothing. What is interrupted leaves
 //!   nothing at the place, and the next attempt for the same worker removes its leftovers.
+//! - **File by file, later.** What differs is moved to its place by renaming, never through a link
+//!   that an agent has planted; files that it made itself are left alone.
 //! - **Private.** Directories are 0700, files 0600 (0700 if executable), whatever the umask.
 //! - **Copies, never links out.** Only regular files are copied; a link counts if it ends inside
 //!   the tree that is copied. Everything else is left out and reported. Claude's
@@ -18,6 +20,9 @@
 
 mod credential;
 mod error;
+mod furniture;
+mod lived;
+mod refresh;
 mod source;
 mod staging;
 pub mod template;
@@ -36,6 +41,8 @@ use tera::Context;
 
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
+pub use lived::{open_up, remove_tree};
+pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 pub use staging::STAGING;
 
@@ -79,6 +86,8 @@ pub struct Blueprint<'a> {
     /// Links to the record: a name in the home, and where it leads. A relative target counts from
     /// the home; an absolute one is made relative, so that the root can be moved.
     pub links: &'a [(&'a str, PathBuf)],
+    /// Where in the record it is written down which files were placed in the home.
+    pub furniture: &'a Path,
 }
 
 /// What was made.
@@ -90,6 +99,18 @@ pub struct Report {
     pub skipped: Vec<Skipped>,
     /// What a person should know, in sentences.
     pub notes: Vec<String>,
+    /// Files and trees of the home whose sources could not be looked at: not the same as gone.
+    unsure: Vec<PathBuf>,
+}
+
+impl Report {
+    /// `path` was not copied to `to`.
+    fn skip(&mut self, path: PathBuf, to: &Path, why: Why) {
+        if matches!(why, Why::Unreadable(_)) {
+            self.unsure.push(to.to_owned());
+        }
+        self.skipped.push(Skipped { path, why });
+    }
 }
 
 /// Something that was not copied.
@@ -133,6 +154,7 @@ pub fn create(blueprint: &Blueprint<'_>) -> Result<Report, Error> {
     }
     report.files = tree.finish()?;
     report.files.sort();
+    refresh::remember(blueprint, &report.files)?;
     staging.publish(home, worker)?;
     Ok(report)
 }
@@ -243,14 +265,20 @@ fn copy_credentials(
         }
         let to = Path::new(to);
         match source::top(&from, home) {
-            None => report.notes.push(format!("there is no {}: it was left out", from.display())),
-            Some(Err(why)) => report.skipped.push(Skipped { path: from, why }),
+            None => {
+                report.notes.push(format!("there is no {}: it was left out", from.display()));
+                // Its place depends on a variable, and an unset variable takes nothing away.
+                if credential == Credential::Gh {
+                    report.unsure.push(to.to_owned());
+                }
+            }
+            Some(Err(why)) => report.skip(from, to, why),
             Some(Ok(real)) if credential == Credential::Gitconfig => {
                 let file = source::open(&real, &real);
                 copy(Found { path: from, relative: PathBuf::new(), file }, to, tree, report)?;
             }
             Some(Ok(real)) if !real.is_dir() => {
-                report.skipped.push(Skipped { path: from, why: Why::WrongKind });
+                report.skip(from, to, Why::WrongKind);
             }
             Some(Ok(real)) => {
                 source::walk(&real, &real, &mut |found| {
@@ -266,10 +294,10 @@ fn copy_credentials(
 fn copy(found: Found, to: &Path, tree: &mut Tree, report: &mut Report) -> Result<(), Error> {
     match found.file {
         Ok(_) if tree.has(to) => {
-            report.skipped.push(Skipped { path: found.path, why: Why::TemplateFirst });
+            report.skip(found.path, to, Why::TemplateFirst);
         }
         Ok(file) => tree.copy(to, &file, &found.path)?,
-        Err(why) => report.skipped.push(Skipped { path: found.path, why }),
+        Err(why) => report.skip(found.path, to, why),
     }
     Ok(())
 }

@@ -5,13 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tempfile::TempDir;
 
 use super::error::Error;
 use super::tree::sync_dir;
 use crate::domain::WorkerId;
+use crate::store::rename_new;
 
 /// Length of the random end of a name.
 const RANDOM: usize = 8;
@@ -60,18 +59,6 @@ impl Staging {
             sync_dir(parent)?;
         }
         Ok(())
-    }
-}
-
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        // Some network file systems do not know the flag. A plain rename replaces at most an
-        // empty directory.
-        Err(Errno::EINVAL | Errno::ENOSYS) if fs::symlink_metadata(to).is_err() => {
-            fs::rename(from, to)
-        }
-        Err(Errno::EINVAL | Errno::ENOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
-        other => Ok(other?),
     }
 }
 

@@ -76,6 +76,7 @@ impl Place {
             values: &self.values,
             jail: self.jail,
             links: &self.links,
+            furniture: &self.path("furniture.json"),
         })
     }
 

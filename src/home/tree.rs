@@ -10,7 +10,7 @@ use super::error::Error;
 use super::source;
 
 /// Only the owner may enter.
-const PRIVATE_DIR: u32 = 0o700;
+pub(super) const PRIVATE_DIR: u32 = 0o700;
 /// Only the owner may read.
 const PRIVATE: u32 = 0o600;
 

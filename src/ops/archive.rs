@@ -74,7 +74,8 @@ fn removed(of: &str, at: Timestamp) -> Failure {
 /// When there is none, or more than one, or its record cannot be read.
 pub fn show(ctx: &Context, what: &str) -> Result<Shown, Failure> {
     if let Ok(worker) = what.parse::<WorkerId>()
-        && store::ids(&ctx.root)?.contains(&worker)
+        && (store::ids(&ctx.root)?.contains(&worker)
+            || !store::retired(&ctx.root, Some(&worker))?.is_empty())
     {
         return of_worker(ctx, &worker);
     }
@@ -119,7 +120,9 @@ fn ambiguous(what: &str, found: &[(RunId, Place)]) -> Failure {
 
 fn of_worker(ctx: &Context, id: &WorkerId) -> Result<Shown, Failure> {
     let worker = store::worker(&ctx.root, id.clone());
-    if let State::Broken(why) = &worker.state {
+    if let State::Broken(why) = &worker.state
+        && store::ids(&ctx.root)?.contains(id)
+    {
         return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
     }
     if let Some((state, run)) = under_way(worker) {

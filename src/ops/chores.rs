@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::Hold;
 use super::{Context, Exit, Failure};
-use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run};
+use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId};
 use crate::github::{ErrorKind, GitHub};
 use crate::store::{make_private_dir, read_bounded, write_private};
 
@@ -17,6 +18,8 @@ struct Chore {
     repo: RepoSlug,
     issue: IssueNumber,
     labels: Vec<String>,
+    /// The run that put them on.
+    run: RunId,
 }
 
 fn dir(ctx: &Context) -> PathBuf {
@@ -42,6 +45,7 @@ pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
         labels: std::iter::once(run.worker.label())
             .chain(may_have_blocked(run).then(|| BLOCKED_LABEL.to_owned()))
             .collect(),
+        run: run.run.clone(),
     };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
@@ -63,21 +67,12 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
             left.push(format!("{} cannot be understood", path.display()));
             continue;
         };
-        let mut undone = None;
-        for label in &chore.labels {
-            match github.remove_label(&chore.repo, chore.issue, label).await {
-                Ok(()) => {}
-                // The issue is gone, or is not ours to change any more.
-                Err(e) if matches!(e.kind(), ErrorKind::Missing) => {}
-                Err(e) => undone = Some(e),
-            }
-        }
-        match undone {
-            None => {
+        match do_one(ctx, github, &chore).await {
+            Ok(()) => {
                 let _ = std::fs::remove_file(&path);
             }
-            Some(e) => left.push(format!(
-                "take the labels {} off {}#{} ({e})",
+            Err(why) => left.push(format!(
+                "take the labels {} off {}#{} ({why})",
                 chore.labels.join(" and "),
                 chore.repo,
                 chore.issue
@@ -85,6 +80,29 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
         }
     }
     Ok(left)
+}
+
+async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), String> {
+    let say = |e: Failure| e.to_string();
+    let hold = Hold::on(ctx, &chore.repo, chore.issue).map_err(say)?;
+    if let Some(hold) = &hold
+        && hold.taken_over(&chore.run).map_err(say)?
+    {
+        // The labels are another host's now, or another run's.
+        return Ok(());
+    }
+    for label in &chore.labels {
+        match github.remove_label(&chore.repo, chore.issue, label).await {
+            Err(e) if e.kind() != ErrorKind::Missing => return Err(e.to_string()),
+            // Or the issue is gone, or is not ours to change any more.
+            _ => {}
+        }
+    }
+    if let Some(hold) = hold {
+        // Where this fails, the claim runs out by itself.
+        let _ = hold.release(&chore.run);
+    }
+    Ok(())
 }
 
 /// Whether anything is noted.

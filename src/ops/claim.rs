@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::dispatch::Request;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, Run, WORKER_LABEL_COLOR, WorkerId,
@@ -91,11 +92,12 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
     })
 }
 
-/// Reads the issue again and refuses what must not be started. `explicit`: a person named it, so
+/// Reads the issue again and refuses what must not be started. If a person named it,
 /// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
 /// a moment ago, when it made its plan.)
 ///
-/// Returns the issue, and a label of ours from an earlier run that has ended.
+/// Returns the issue, and the workers whose labels are to go: of an earlier run of ours that has
+/// ended, of a host that is gone.
 ///
 /// # Errors
 /// When the issue is not one, is closed, is held, or has a pull request.
@@ -104,8 +106,9 @@ pub(super) async fn check_issue(
     github: &GitHub,
     repo: &RepoSlug,
     number: IssueNumber,
-    explicit: bool,
+    request: &Request,
 ) -> Result<(Issue, Vec<WorkerId>), Failure> {
+    let explicit = request.explicit;
     let issue = github.issue(repo, number).await?;
     let refuse = |why: String| Failure::new(Exit::Refused, format!("{repo}#{number} {why}"));
     if issue.is_pull {
@@ -118,8 +121,12 @@ pub(super) async fn check_issue(
     if let Some(holder) = holder(&workers, repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));
     }
-    let mut old = Vec::new();
+    let mut old: Vec<WorkerId> = Vec::new();
     for label in issue.labels.iter().filter(|l| l.is_worker()) {
+        if let Some(gone) = request.abandoned_by.as_ref().filter(|gone| label.is_of(gone)) {
+            old.push(gone.clone());
+            continue;
+        }
         let ended_here = explicit
             && workers.iter().any(|w| label.is_of(&w.id))
             && store::completed_of_issue(&ctx.root, repo, number)?

@@ -1,5 +1,6 @@
 //! What every use case is given.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure};
@@ -122,7 +123,13 @@ impl Context {
     /// # Errors
     /// When our own path cannot be found out.
     pub fn own_command(&self, words: &[&str]) -> Result<std::process::Command, Failure> {
-        let mut own = command(own_program()?);
+        Ok(self.program_command(&own_program()?, words))
+    }
+
+    /// The same with this program in another version.
+    #[must_use]
+    pub fn program_command(&self, program: &Path, words: &[&str]) -> std::process::Command {
+        let mut own = command(program);
         // The words first: by them the program knows that it is called by itself.
         own.envs(self.env.all()).args(words);
         for (flag, value) in [("--root", &self.flags.root), ("--config", &self.flags.config)] {
@@ -134,7 +141,7 @@ impl Context {
             own.arg("--api-url").arg(url);
         }
         own.current_dir("/");
-        Ok(own)
+        own
     }
 
     /// The mirror of a repository.
@@ -155,15 +162,27 @@ pub(super) fn own_program() -> Result<PathBuf, Failure> {
     let path = std::env::current_exe().map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot find out where this program is: {e}"))
     })?;
-    // So Linux calls a program whose file was replaced while it runs: the new one is where it was.
+    // So Linux calls a program whose file was replaced while it runs.
     let replaced =
         path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
-    Ok(replaced.filter(|new| !path.exists() && new.exists()).unwrap_or(path))
+    let Some(new) = replaced.filter(|new| !path.exists() && new.exists()) else { return Ok(path) };
+    // A run goes on with the version that it was started by, if `update` has kept that. Else the
+    // new one must do, which is where the old one was.
+    let kept = previous_program(&new);
+    let file = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let same = file(&kept).is_some_and(|kept| Some(kept) == file(Path::new("/proc/self/exe")));
+    Ok(if same { kept } else { new })
+}
+
+/// Where `update` keeps the program that it has replaced.
+pub(super) fn previous_program(program: &Path) -> PathBuf {
+    program.with_file_name(".claude-workers.previous")
 }
 
 fn how_to_get(name: &str) -> String {
     match name {
         "git" => "install it: `apt-get install git`".into(),
+        "cargo" => "install Rust: https://rustup.rs".into(),
         BWRAP => "install it: `apt-get install bubblewrap`".into(),
         "claude" => "install Claude Code: `npm install -g @anthropic-ai/claude-code`, or set \
              `[executors.claude] path`"

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
+use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -34,6 +35,8 @@ pub struct Request {
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
+    /// The worker of another host that is gone, whose label may be on the issue.
+    pub abandoned_by: Option<WorkerId>,
 }
 
 /// A run that is under way.
@@ -66,21 +69,29 @@ pub async fn dispatch(
     let lock = take_worker(ctx, request.worker.as_ref())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) =
-                check_issue(ctx, github, &request.repo, number, request.explicit).await?;
+            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
             (Some(issue), old)
         }
         None => (None, Vec::new()),
     };
-    let run =
+    let mut run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
+    let hold = Hold::of(ctx, &run)?;
+    if let Some(hold) = &hold {
+        match hold.take(&run, request.abandoned_by.is_some()) {
+            Ok(claim) => run.claim = Some(claim),
+            Err(failure) => return Err(forget(ctx, &lock, failure)),
+        }
+        store::write_task(&ctx.root, &lock, &run)?;
+    }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
+        give_back(hold.as_ref(), &run);
         // What GitHub refused it has not done; only where it did not answer the label may be on.
         return Err(match failure.exit {
             Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
@@ -97,7 +108,18 @@ pub async fn dispatch(
             }
             Ok(Dispatched { run, pid })
         }
-        Err(failure) => Err(take_back(ctx, github, &lock, &run, failure).await),
+        Err(failure) => {
+            give_back(hold.as_ref(), &run);
+            Err(take_back(ctx, github, &lock, &run, failure).await)
+        }
+    }
+}
+
+/// Gives the claim back as far as that can be done now. It is in no way of this host's own next
+/// try, and for others it runs out.
+fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
+    if let Some(hold) = hold {
+        let _ = hold.release(&run.run);
     }
 }
 
@@ -158,6 +180,7 @@ fn record(
         resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
+        claim: None,
         agent: None,
         work: None,
         ended: None,

@@ -83,6 +83,10 @@ impl From<home::Error> for Failure {
 
 impl From<git::Error> for Failure {
     fn from(e: git::Error) -> Self {
+        if e.is_access() {
+            return Self::new(Exit::Access, e.to_string())
+                .hint("the token needs read and write access to the repository's contents");
+        }
         Self::new(Exit::Failed, e.to_string())
     }
 }

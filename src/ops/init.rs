@@ -28,39 +28,57 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
     refuse_taken(&ctx.root, worker)?;
     let credentials = credentials(ctx)?;
     let values = values(ctx, &credentials);
-    let home = ctx.root.home(worker);
     let record = ctx.root.record(worker);
     make_private_dir(&ctx.root.pool())?;
     make_private_dir(record.dir())?;
     make_private_dir(&record.completed())?;
     write_values(&ctx.root, worker, &values)?;
+    remember_tools(ctx)?;
+    // Last, because a home that is there is a worker.
+    let report = with_blueprint(ctx, worker, &credentials, &values, home::create)?;
+    Ok(Made { worker: worker.clone(), report })
+}
+
+/// What a worker's home is made of, now.
+pub(super) fn with_blueprint<T>(
+    ctx: &Context,
+    worker: &WorkerId,
+    credentials: &[Credential],
+    values: &BTreeMap<String, SecretString>,
+    make: impl FnOnce(&Blueprint<'_>) -> Result<T, home::Error>,
+) -> Result<T, Failure> {
+    let record = ctx.root.record(worker);
     let links = [
         ("task.json", record.task()),
         ("worker.log", record.log()),
         ("completed", record.completed()),
     ];
-    remember_tools(ctx)?;
-    // Last, because a home that is there is a worker.
-    let report = home::create(&Blueprint {
+    Ok(make(&Blueprint {
         worker,
-        home: &home,
+        home: &ctx.root.home(worker),
         staging_parent: &ctx.root.pool(),
         templates: Some(&ctx.settings.config_dir.join("templates")),
         source_home: &ctx.settings.user_home,
         gh_config_dir: &ctx.settings.gh_config_dir(ctx.env()),
-        credentials: &credentials,
-        values: &values,
+        credentials,
+        values,
         jail: ctx.settings.sandbox,
         links: &links,
-    })?;
-    Ok(Made { worker: worker.clone(), report })
+        furniture: &record.furniture(),
+    })?)
 }
 
 fn refuse_taken(root: &Root, worker: &WorkerId) -> Result<(), Failure> {
     let same = store::list(root)?.into_iter().find(|w| w.id.collides_with(worker));
     let Some(same) = same else { return Ok(()) };
+    let record = root.record(worker);
+    if same.id == *worker && record.old_home().exists() {
+        let what = format!("worker {worker} exists already, and its removal was interrupted");
+        return Err(Failure::new(Exit::Failed, what)
+            .hint(format!("finish it first: `claude-workers rm {worker}`")));
+    }
     // A record without a home is what an interrupted `init` leaves: it is carried on.
-    if same.id == *worker && !root.home(worker).exists() && !root.record(worker).task().exists() {
+    if same.id == *worker && !root.home(worker).exists() && !record.task().exists() {
         return Ok(());
     }
     let failure = if same.id == *worker {
@@ -77,7 +95,7 @@ fn refuse_taken(root: &Root, worker: &WorkerId) -> Result<(), Failure> {
     Err(failure.hint("choose another id"))
 }
 
-fn credentials(ctx: &Context) -> Result<Vec<Credential>, Failure> {
+pub(super) fn credentials(ctx: &Context) -> Result<Vec<Credential>, Failure> {
     let Some(words) = &ctx.settings.credentials else { return Ok(Credential::ALL.to_vec()) };
     words
         .iter()
@@ -87,7 +105,7 @@ fn credentials(ctx: &Context) -> Result<Vec<Credential>, Failure> {
 }
 
 /// The values that the home gets. `GH_TOKEN` may also come from `GITHUB_TOKEN` or the token file.
-fn values(ctx: &Context, credentials: &[Credential]) -> BTreeMap<String, SecretString> {
+pub(super) fn values(ctx: &Context, credentials: &[Credential]) -> BTreeMap<String, SecretString> {
     let value = |name: &str| match name {
         env::GH_TOKEN => ctx.settings.token(ctx.env()).ok().flatten(),
         _ => ctx.env().get(name).map(|v| SecretString::from(v.to_owned())),
@@ -101,7 +119,7 @@ fn values(ctx: &Context, credentials: &[Credential]) -> BTreeMap<String, SecretS
 
 /// The values once more, in the record, from where the agent's environment is made: what is in the
 /// home the agent could have changed.
-fn write_values(
+pub(super) fn write_values(
     root: &Root,
     worker: &WorkerId,
     values: &BTreeMap<String, SecretString>,
@@ -113,14 +131,27 @@ fn write_values(
     Ok(write_private(&root.record(worker).values(), &json)?)
 }
 
-/// The values of a worker.
+/// The values of a worker; none if they cannot be read.
 pub(super) fn read_values(root: &Root, worker: &WorkerId) -> BTreeMap<String, String> {
-    let bytes = store::read_bounded(&root.record(worker).values(), 1 << 20).ok().flatten();
-    bytes.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default()
+    load_values(root, worker).unwrap_or_default()
+}
+
+/// The values of a worker, for a caller who is going to write them.
+///
+/// # Errors
+/// When they cannot be read.
+pub(super) fn load_values(
+    root: &Root,
+    worker: &WorkerId,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let path = root.record(worker).values();
+    let Some(bytes) = store::read_bounded(&path, 1 << 20)? else { return Ok(BTreeMap::new()) };
+    let broken = |_| store::Error::Broken { path, why: "it holds no values".into() };
+    Ok(serde_json::from_slice(&bytes).map_err(broken)?)
 }
 
 /// Finds every program while there is a PATH: cron has none.
-fn remember_tools(ctx: &Context) -> Result<(), Failure> {
+pub(super) fn remember_tools(ctx: &Context) -> Result<(), Failure> {
     let mut tools = Tools::load(&ctx.root);
     let mut names = vec!["git".to_owned(), super::context::BWRAP.to_owned(), "claude".to_owned()];
     let commands = ctx.settings.executors.values().filter_map(|e| e.command.first());

@@ -5,9 +5,12 @@
 //! | [`init`] | makes workers |
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
+//! | [`refresh`], [`remove`] | a home anew, or away |
+//! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history, logs |
 //! | [`archive`] | one run, under way or long over |
 //! | [`watching`] | following an agent's words, waiting for its end |
@@ -25,16 +28,20 @@ pub mod doctor;
 mod failure;
 mod filing;
 pub mod gc;
+mod hold;
 pub mod init;
 mod jailing;
 mod prepare;
 mod prompt;
 pub mod publish;
 pub mod queries;
+pub mod refresh;
+pub mod remove;
 pub mod step;
 pub mod stop;
 pub mod supervise;
 mod trust;
+pub mod update;
 mod verify;
 pub mod watching;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
+use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
@@ -26,6 +27,9 @@ use crate::store::{self, make_private_dir, write_private};
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+    if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
+        run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
+    }
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git

@@ -4,10 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
+use super::hold::Hold;
 use super::step::record;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+    BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
+    WorkerId, text,
 };
 use crate::git::Imported;
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
@@ -67,8 +69,9 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
             format!("the task of worker {worker} has not ended"),
         ));
     };
+    let hold = Hold::of(ctx, &run)?.zip(run.claim.as_ref());
     let mut publishing =
-        Publishing { ctx, github: &github, run: &run, ended, done: Published::default() };
+        Publishing { ctx, github: &github, run: &run, hold, ended, done: Published::default() };
     match publishing.all().await {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
         Err(why) => Ok(PublishAnswer::Later { why, filed: publishing.done.filed }),
@@ -79,6 +82,8 @@ struct Publishing<'a> {
     ctx: &'a Context,
     github: &'a GitHub,
     run: &'a Run,
+    /// The issue's claim.
+    hold: Option<(Hold<'a>, &'a ClaimHeld)>,
     ended: Ended,
     done: Published,
 }
@@ -94,6 +99,11 @@ impl Publishing<'_> {
                 Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
             }
         }
+        if !self.still_ours()? {
+            // Issue, labels and comments are the other host's now.
+            self.end(Outcome::Lost, "another host has taken the issue over".into());
+            return Ok(());
+        }
         if self.ended.outcome == Outcome::Succeeded && work.drafts > 0 {
             match self.issues().await {
                 Ok(why) => self.end(Outcome::Succeeded, why),
@@ -106,7 +116,20 @@ impl Publishing<'_> {
             let result = self.comment(issue, &body).await;
             self.note(result, "the comment")?;
         }
-        self.labels(issue).await
+        self.labels(issue).await?;
+        if let Some((hold, _)) = &self.hold {
+            // All is said: if this fails, the claim runs out by itself.
+            let _ = hold.release(&self.run.run);
+        }
+        Ok(())
+    }
+
+    /// `Err`: the remote does not tell; try again later.
+    fn still_ours(&self) -> Result<bool, String> {
+        match &self.hold {
+            Some((hold, _)) => hold.still_ours(&self.run.run).map_err(|e| e.to_string()),
+            None => Ok(true),
+        }
     }
 
     /// Decides the outcome anew.
@@ -164,7 +187,10 @@ impl Publishing<'_> {
         let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
         let imported = Imported { repository, head: head.clone(), commits: work.commits };
         let url = self.ctx.settings.clone_url(&self.run.repo);
-        git.push(&imported, &url, branch, base).map_err(|e| {
+        let next = self.hold.as_ref().map(|(hold, held)| hold.next(self.run, held));
+        let fence = self.hold.as_ref().zip(next.as_ref());
+        let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
+        git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
             if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
         })?;

@@ -149,6 +149,13 @@ impl Filter {
     }
 }
 
+fn known_or_retired(ctx: &Context, filter: &Filter) -> Result<(), Failure> {
+    match &filter.worker {
+        Some(id) if store::retired(&ctx.root, Some(id))?.is_empty() => known(ctx, id),
+        _ => Ok(()),
+    }
+}
+
 /// The finished runs, oldest first, and the records that cannot be read.
 ///
 /// # Errors
@@ -157,9 +164,7 @@ pub fn history(
     ctx: &Context,
     filter: &Filter,
 ) -> Result<(Vec<HistoryEntry>, Vec<Skipped>), Failure> {
-    if let Some(id) = &filter.worker {
-        known(ctx, id)?;
-    }
+    known_or_retired(ctx, filter)?;
     let worker = filter.worker.as_ref();
     let (runs, skipped) = store::completed_since(&ctx.root, worker, filter.since)?;
     let entries = runs
@@ -175,9 +180,7 @@ pub fn history(
 /// # Errors
 /// As for [`history`].
 pub fn history_lines(ctx: &Context, filter: &Filter) -> Result<(Vec<Line>, Vec<Skipped>), Failure> {
-    if let Some(id) = &filter.worker {
-        known(ctx, id)?;
-    }
+    known_or_retired(ctx, filter)?;
     let worker = filter.worker.as_ref();
     let (mut lines, skipped) = store::completed_lines(&ctx.root, worker, filter.since)?;
     lines.retain(|line| {

@@ -13,7 +13,11 @@ use crate::github::GitHub;
 use crate::process;
 use crate::store::{self, State, WorkerLock, is_locked};
 
-fn worker(ctx: &Context, id: &WorkerId) -> Result<State, Failure> {
+/// The state of a worker.
+///
+/// # Errors
+/// When there is none of this name.
+pub(super) fn worker(ctx: &Context, id: &WorkerId) -> Result<State, Failure> {
     let known = store::list(&ctx.root)?.into_iter().find(|w| w.id == *id);
     known.map(|w| w.state).ok_or_else(|| {
         Failure::new(Exit::NoWorker, format!("there is no worker {id}"))

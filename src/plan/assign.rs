@@ -5,7 +5,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::domain::{BLOCKED_LABEL, Issue, IssueNumber, Outcome, Priority, RepoSlug, WorkerId};
+use crate::domain::{
+    BLOCKED_LABEL, Issue, IssueNumber, Label, Outcome, Priority, RepoSlug, WorkerId,
+};
 
 /// An issue, named.
 pub type IssueRef = (RepoSlug, IssueNumber);
@@ -106,6 +108,8 @@ pub struct Snapshot<'a> {
     pub idle: &'a [WorkerId],
     /// Issues and repositories that runs under way have.
     pub running: &'a [(RepoSlug, Option<IssueNumber>, WorkerId)],
+    /// Issues whose label is of a host that is gone: its claim has run out.
+    pub abandoned: &'a BTreeMap<IssueRef, WorkerId>,
     /// What closer looks gave so far.
     pub verdicts: &'a BTreeMap<IssueRef, Verdict>,
 }
@@ -132,9 +136,13 @@ pub struct Plan {
 }
 
 /// What the labels alone say against an issue.
-#[must_use]
-pub fn refused_by_labels(issue: &Issue, only_label: Option<&str>) -> Option<Skip> {
-    if let Some(label) = issue.labels.iter().find(|l| l.is_worker()) {
+fn refused_by_labels(
+    issue: &Issue,
+    only_label: Option<&str>,
+    abandoned_by: Option<&WorkerId>,
+) -> Option<Skip> {
+    let counts = |l: &&Label| l.is_worker() && !abandoned_by.is_some_and(|worker| l.is_of(worker));
+    if let Some(label) = issue.labels.iter().find(counts) {
         return Some(Skip::Worker(label.0.clone()));
     }
     if issue.has_label(BLOCKED_LABEL) {
@@ -166,7 +174,8 @@ pub fn assign(seen: &Snapshot<'_>, rules: &Rules) -> Plan {
         }
         let verdict = seen.verdicts.get(&at);
         let running = under_way.get(&issue.repo).copied().unwrap_or(0);
-        let refused = refused_by_labels(issue, rules.only_label.as_deref())
+        let abandoned_by = seen.abandoned.get(&at);
+        let refused = refused_by_labels(issue, rules.only_label.as_deref(), abandoned_by)
             .or_else(|| held.get(&at).map(|worker| Skip::Held((*worker).clone())))
             .or_else(|| refused_by_repo(seen.repos.get(&issue.repo)))
             .or_else(|| match verdict {
@@ -248,6 +257,7 @@ mod tests {
                 repos: &BTreeMap::new(),
                 idle,
                 running: &[],
+                abandoned: &BTreeMap::new(),
                 verdicts: &verdicts,
             };
             let plan = assign(&seen, rules);
@@ -305,6 +315,7 @@ mod tests {
             repos: &BTreeMap::new(),
             idle: &workers(1),
             running: &[],
+            abandoned: &BTreeMap::new(),
             verdicts: &BTreeMap::new(),
         };
         assert_eq!(assign(&seen, &rules()).questions.len(), 1);
@@ -323,6 +334,7 @@ mod tests {
             repos: &repos,
             idle: &workers(2),
             running: &[],
+            abandoned: &BTreeMap::new(),
             verdicts: &BTreeMap::new(),
         };
         let plan = assign(&seen, &rules());
@@ -352,7 +364,7 @@ mod tests {
                 .collect();
             let mut verdicts: BTreeMap<IssueRef, Verdict> = BTreeMap::new();
             let plan = loop {
-                let seen = Snapshot { issues: &issues, repos: &BTreeMap::new(), idle: &idle, running: &running, verdicts: &verdicts };
+                let seen = Snapshot { issues: &issues, repos: &BTreeMap::new(), idle: &idle, running: &running, abandoned: &BTreeMap::new(), verdicts: &verdicts };
                 let plan = assign(&seen, &rules);
                 if plan.questions.is_empty() { break plan; }
                 for q in plan.questions {

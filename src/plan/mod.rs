@@ -2,6 +2,7 @@
 //!
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
+//! - [`standing()`]: whether a host may take an issue that another may have;
 //! - [`conclude()`]: how a run ended, from what was seen;
 //! - [`labels_to_file`]: what an agent's issue may be labelled;
 //! - [`gc::gc`]: what is kept no longer;
@@ -9,16 +10,15 @@
 
 mod assign;
 mod branch;
+mod claim;
 mod conclude;
 mod filing;
 pub mod gc;
 mod retry;
 
-pub use assign::{
-    Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign,
-    refused_by_labels,
-};
+pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
+pub use claim::{Standing, standing};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use filing::labels_to_file;
 pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};

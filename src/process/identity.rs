@@ -17,8 +17,28 @@ pub struct Identity {
 #[must_use]
 pub fn identity_of_self() -> Option<Identity> {
     let pid = std::process::id();
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-    Some(Identity { pid, start: start_time(pid)?, boot_id })
+    Some(Identity { pid, start: start_time(pid)?, boot_id: boot_id()? })
+}
+
+/// A moment by the clock that runs from the machine's start, through sleep, and that nobody sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uptime {
+    /// The boot that it counts from.
+    pub boot: String,
+    /// Seconds since.
+    pub secs: i64,
+}
+
+/// Now, by that clock; `None` where the kernel does not tell.
+#[must_use]
+pub fn uptime() -> Option<Uptime> {
+    let boot = boot_id()?;
+    let clock = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    Some(Uptime { boot, secs: clock.tv_sec() })
+}
+
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
 /// When the process started, in clock ticks since boot: field 22 of `/proc/PID/stat`.

@@ -9,6 +9,6 @@ mod tree;
 mod watch;
 
 pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with};
-pub use identity::{Identity, identity_of_self, start_time};
+pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};
 pub use watch::{End, Lines, Watched, watch};

@@ -5,6 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 use super::{Error, io_error};
 
 /// What the names of files begin with that are not whole yet.
@@ -33,6 +36,22 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
 /// Makes the entries of a directory durable.
 pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Renames to a name that is free.
+///
+/// # Errors
+/// `AlreadyExists` if it is not; else what the file system says.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some network file systems do not know the flag. A plain rename replaces at most an
+        // empty directory.
+        Err(Errno::EINVAL | Errno::ENOSYS) if std::fs::symlink_metadata(to).is_err() => {
+            std::fs::rename(from, to)
+        }
+        Err(Errno::EINVAL | Errno::ENOSYS) => Err(ErrorKind::AlreadyExists.into()),
+        other => Ok(other?),
+    }
 }
 
 /// Makes a directory (and its missing parents) of mode 0700, whatever the umask takes away.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::record::{read_run, read_slim};
 use super::spread::{MANY, spread};
-use super::{Error, Root, io_error, workers, write_private};
+use super::{Error, Root, io_error, records, retired, workers, write_private};
 use crate::domain::{Ended, Filed, IssueNumber, RepoSlug, Run, RunId, WorkerId, minutes};
 use crate::plan::line_about;
 
@@ -22,7 +22,9 @@ const CLEARED: &str = "cleared";
 /// When the note cannot be written.
 pub fn mark_cleared(root: &Root, run: &Run) -> Result<(), Error> {
     let name = format!("{}.json", run.archive_stem());
-    let record = root.record(&run.worker).completed().join(name);
+    let mut all = records(root, &run.worker)?.into_iter().map(|r| r.completed().join(&name));
+    let current = root.record(&run.worker).completed().join(&name);
+    let record = all.find(|path| path.exists()).unwrap_or(current);
     write_private(&record.with_extension(CLEARED), b"")
 }
 
@@ -124,10 +126,11 @@ pub fn archived(root: &Root, only: Option<&WorkerId>) -> Result<Vec<Archived>, E
 /// Fewer archives are not worth a second thread.
 const MANY_LISTS: usize = 8;
 
-/// Every archive there is, and whose it is.
+/// Every archive there is, and whose it is; those of retired workers too.
 fn archives(root: &Root) -> Result<Vec<(WorkerId, PathBuf)>, Error> {
-    let recorded = workers::recorded(root)?.into_iter();
-    Ok(recorded.map(|id| (id.clone(), root.record(&id).completed())).collect())
+    let there = workers::recorded(root)?.into_iter().map(|id| (id.clone(), root.record(&id)));
+    let all = there.chain(retired(root, None)?);
+    Ok(all.map(|(id, record)| (id, record.completed())).collect())
 }
 
 fn list(worker: &WorkerId, dir: &Path) -> Result<Vec<Archived>, Error> {

@@ -51,6 +51,18 @@ impl Root {
         self.pool().join("tools.json")
     }
 
+    /// The records of workers that are no more, `<id>.<n>` each.
+    #[must_use]
+    pub fn retired(&self) -> PathBuf {
+        self.pool().join(".retired")
+    }
+
+    /// Where a newer program is built, and what is remembered of the last one.
+    #[must_use]
+    pub fn update(&self) -> PathBuf {
+        self.pool().join(".update")
+    }
+
     /// What is remembered of GitHub.
     #[must_use]
     pub fn github(&self) -> PathBuf {
@@ -89,7 +101,7 @@ impl Root {
 
 /// The files of one worker's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordPaths(PathBuf);
+pub struct RecordPaths(pub(super) PathBuf);
 
 impl RecordPaths {
     /// The directory.
@@ -150,6 +162,18 @@ impl RecordPaths {
     #[must_use]
     pub fn values(&self) -> PathBuf {
         self.0.join("values.json")
+    }
+
+    /// Which files were placed in the home.
+    #[must_use]
+    pub fn furniture(&self) -> PathBuf {
+        self.0.join("furniture.json")
+    }
+
+    /// Where the home is moved to when the worker is retired, until it is deleted.
+    #[must_use]
+    pub fn old_home(&self) -> PathBuf {
+        self.0.join("home")
     }
 }
 

@@ -7,14 +7,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::{Error, Root, io_error, make_private_dir};
+use super::{Error, RecordPaths, Root, io_error, make_private_dir};
 use crate::domain::WorkerId;
 
 fn open(path: &Path) -> Result<File, Error> {
@@ -27,6 +27,14 @@ fn open(path: &Path) -> Result<File, Error> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)
         .map_err(io_error("open", path))
+}
+
+/// Whether `path` names this very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
 }
 
 /// The whole file, exclusively.
@@ -80,7 +88,22 @@ impl WorkerLock {
     /// # Errors
     /// When the lock file cannot be used.
     pub fn try_take(root: &Root, worker: &WorkerId) -> Result<Option<Self>, Error> {
-        let file = try_lock(&root.record(worker).lock())?;
+        let path = root.record(worker).lock();
+        let file = try_lock(&path)?;
+        // Between opening and locking the worker may have been retired, and its record moved away.
+        let file = file.filter(|file| is_at(file, &path));
+        Ok(file.map(|file| Self { worker: worker.clone(), file }))
+    }
+
+    /// Takes the lock of a retired worker's record, if it is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn try_take_retired(
+        worker: &WorkerId,
+        record: &RecordPaths,
+    ) -> Result<Option<Self>, Error> {
+        let file = try_lock(&record.lock())?;
         Ok(file.map(|file| Self { worker: worker.clone(), file }))
     }
 
@@ -94,15 +117,7 @@ impl WorkerLock {
         let file =
             File::from(fd.as_fd().try_clone_to_owned().map_err(io_error("take over", &path))?);
         let broken = |why: &str| Error::Broken { path: path.clone(), why: why.to_owned() };
-        let (ours, theirs) = (file.metadata(), std::fs::metadata(&path));
-        let same = match (&ours, &theirs) {
-            (Ok(a), Ok(b)) => {
-                use std::os::unix::fs::MetadataExt;
-                (a.dev(), a.ino()) == (b.dev(), b.ino())
-            }
-            _ => false,
-        };
-        if !same {
+        if !is_at(&file, &path) {
             return Err(broken("the descriptor handed over is not this worker's lock"));
         }
         // Locking again through the same description succeeds at once when it holds the lock.
@@ -139,6 +154,21 @@ impl AssignLock {
     pub fn try_take(root: &Root) -> Result<Option<Self>, Error> {
         make_private_dir(&root.pool())?;
         Ok(try_lock(&root.assign_lock())?.map(Self))
+    }
+}
+
+/// Held by the one `update` that is under way.
+#[derive(Debug)]
+pub struct UpdateLock(#[expect(dead_code, reason = "holding the file is the point")] File);
+
+impl UpdateLock {
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn try_take(root: &Root) -> Result<Option<Self>, Error> {
+        make_private_dir(&root.update())?;
+        Ok(try_lock(&root.update().join("lock"))?.map(Self))
     }
 }
 

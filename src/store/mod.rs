@@ -5,6 +5,7 @@
 //! <root>/.pool/01/task.json     the current run; there ⇔ the worker is not idle
 //! <root>/.pool/01/lock          held by the supervisor for the whole run
 //! <root>/.pool/01/completed/    the archive
+//! <root>/.pool/.retired/01.1/   the record of a worker that is no more
 //! <root>/.pool/mirrors/         bare repositories that clones borrow objects from
 //! <root>/.pool/github/          answers remembered, cooldown
 //! ```
@@ -14,22 +15,27 @@
 //! hand; a record of a newer format is not written to.
 
 mod atomic;
+mod claims;
 mod history;
 mod layout;
 mod lock;
 mod record;
+mod retire;
 mod spread;
 mod tools;
 mod workers;
 
+pub(crate) use atomic::rename_new;
 pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
+pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
     Archived, Line, Read, Skipped, archived, archived_lines, completed, completed_lines,
     completed_of_issue, completed_since, mark_cleared, patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};
-pub use lock::{AssignLock, WorkerLock, is_locked};
+pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
+pub use retire::{records, retire, retired};
 pub use tools::Tools;
 pub use workers::{State, Worker, ids, list, worker};
 

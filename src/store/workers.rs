@@ -128,6 +128,11 @@ fn without_record(root: &Root, id: &WorkerId, places: Places) -> State {
             home.display()
         ));
     }
+    if !places.home && root.record(id).old_home().exists() {
+        return State::Broken(format!(
+            "its removal was interrupted; `claude-workers rm {id}` finishes it"
+        ));
+    }
     if !places.home {
         return State::Broken(format!("its home {} is missing", home.display()));
     }

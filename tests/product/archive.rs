@@ -267,6 +267,23 @@ fn leftovers_of_what_died_go_and_what_cannot_be_read_stays() {
 }
 
 #[test]
+fn what_a_retired_worker_has_tried_is_shown_and_kept() {
+    let world = World::with(&hoarding_nothing(), &["01", "02"]);
+    world.agent("echo 'no more tokens'; exit 3");
+    world.issue("One");
+    world.cron(&["dispatch", "-r", APP, "-i", "1", "-w", "01"]).ok();
+    world.quiet();
+    world.cron(&["rm", "01", "-y"]).ok();
+    let before = files(&world.root.retired());
+    // Nobody's clone borrows from the mirror any more.
+    assert_eq!(things(&world.cron(&["gc", "--json"]).ok().out), ["mirror"]);
+    assert_eq!(files(&world.root.retired()), before);
+    world.cron(&["show", "01"]).ok().says("octo/app#1").says("no more tokens");
+    let id = world.last_run().run;
+    assert_eq!(world.cron(&["show", id.as_str(), "--log"]).ok().out, "no more tokens\n");
+}
+
+#[test]
 fn a_worker_does_not_collect() {
     let world = World::new();
     let mut gc = world.program();

@@ -201,6 +201,7 @@ fn odd_characters_in_paths_do_not_break_the_settings() {
         values: &place.values,
         jail: place.jail,
         links: &place.links,
+        furniture: &place.path("furniture.json"),
     })
     .unwrap();
     let text = fs::read_to_string(odd.join("01/.claude/settings.json")).unwrap();

@@ -4,14 +4,18 @@
 //! [`plan::assign`]; this module finds out what that wants to know, asking only about issues that
 //! are next in line, and carries the result out.
 
+mod abandoned;
 mod look;
 mod memory;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::dispatch::{self, Dispatched, start_supervisor};
+use super::hold::Hold;
 use super::{Context, Exit, Failure, chores, jailing};
-use crate::domain::{Issue, Outcome, RepoSlug, WorkerId};
+use crate::domain::{Issue, IssueNumber, Outcome, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::{self, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict};
 use crate::store::{self, AssignLock, State, WorkerLock};
@@ -92,6 +96,9 @@ fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
     for worker in store::list(&ctx.root)? {
         let State::Crashed(run) = &worker.state else { continue };
         if run.outcome() == Some(Outcome::Stopped) {
+            if let Err(failure) = keep_claim(ctx, &worker.id) {
+                report.problems.push(failure);
+            }
             continue;
         }
         let Some(lock) = WorkerLock::try_take(&ctx.root, &worker.id)? else { continue };
@@ -99,6 +106,18 @@ fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
             Ok(_) => report.taken_up.push((worker.id.clone(), run.subject())),
             Err(failure) => report.problems.push(failure),
         }
+    }
+    Ok(())
+}
+
+/// Keeps the issue of a run that a person stopped.
+fn keep_claim(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
+    let Some(lock) = WorkerLock::try_take(&ctx.root, worker)? else { return Ok(()) };
+    let Some(mut run) = store::read_task(&ctx.root, worker)? else { return Ok(()) };
+    let Some(hold) = Hold::of(ctx, &run)? else { return Ok(()) };
+    if let Some(renewed) = hold.renew(&run, Timestamp::now())? {
+        run.claim = Some(renewed);
+        store::write_task(&ctx.root, &lock, &run)?;
     }
     Ok(())
 }
@@ -116,12 +135,14 @@ async fn pair(
 ) -> Result<(), Failure> {
     let (issues, repos) = see(ctx, github, report).await?;
     report.open_issues = issues.len();
+    let abandoned = abandoned::abandoned(ctx, &issues, &running(ctx)?, report);
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
     let mut probed = false;
     let mut failures = 0;
     loop {
-        let plan = settle(ctx, &mut look, &issues, &idle, &mut verdicts, report).await?;
+        let open = (&issues[..], &abandoned);
+        let plan = settle(ctx, &mut look, open, &idle, &mut verdicts, report).await?;
         report.skipped = plan.skipped;
         if dry_run {
             let title = |at: &IssueRef| {
@@ -154,6 +175,7 @@ async fn pair(
                 model: None,
                 executor: None,
                 explicit: false,
+                abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
                 Ok(started) => {
@@ -186,11 +208,20 @@ async fn pair(
     }
 }
 
+/// What the workers of this host have.
+fn running(ctx: &Context) -> Result<Vec<(RepoSlug, Option<IssueNumber>, WorkerId)>, Failure> {
+    let of = |worker: store::Worker| match worker.state {
+        State::Busy(run) | State::Crashed(run) => Some((run.repo, run.issue, worker.id)),
+        _ => None,
+    };
+    Ok(store::list(&ctx.root)?.into_iter().filter_map(of).collect())
+}
+
 /// Plans, and answers the plan's questions until it has none.
 async fn settle(
     ctx: &Context,
     look: &mut Look<'_>,
-    issues: &[Issue],
+    (issues, abandoned): (&[Issue], &BTreeMap<IssueRef, WorkerId>),
     idle: &[WorkerId],
     verdicts: &mut BTreeMap<IssueRef, Verdict>,
     report: &mut Report,
@@ -200,15 +231,10 @@ async fn settle(
         max_per_repo: ctx.settings.max_per_repo,
         reserve: ctx.settings.reserve,
     };
-    let running: Vec<_> = store::list(&ctx.root)?
-        .into_iter()
-        .filter_map(|worker| match worker.state {
-            State::Busy(run) | State::Crashed(run) => Some((run.repo, run.issue, worker.id)),
-            _ => None,
-        })
-        .collect();
+    let running = running(ctx)?;
     loop {
-        let seen = Snapshot { issues, repos: look.repos(), idle, running: &running, verdicts };
+        let repos = look.repos();
+        let seen = Snapshot { issues, repos, idle, running: &running, abandoned, verdicts };
         let plan = plan::assign(&seen, &rules);
         if plan.questions.is_empty() {
             return Ok(plan);

@@ -15,7 +15,8 @@ use crate::home::{OUTBOX, STAGING};
 use crate::ops::jailing::ask_inside;
 use crate::ops::{Context, Failure};
 use crate::plan::gc::{
-    Piece, Retention, Seen, SeenClone, SeenMirror, SeenRun, SeenWorker, Thing, clones_in_question,
+    Holds, Piece, Retention, Seen, SeenClone, SeenMirror, SeenRun, SeenWorker, Thing,
+    clones_in_question,
 };
 use crate::store::{
     self, Archived, Line, Skipped, State, TEMPORARY, Worker, WorkerLock, patch_name, read_bounded,
@@ -33,8 +34,14 @@ pub(super) fn look(
     let workers = store::list(&ctx.root)?;
     let (lines, broken) = store::archived_lines(&ctx.root)?;
     let mut runs: HashMap<WorkerId, Vec<(Archived, Line)>> = HashMap::new();
+    let mut retired: HashMap<WorkerId, Vec<SeenRun>> = HashMap::new();
     for (one, line) in lines {
-        runs.entry(one.worker.clone()).or_default().push((one, line));
+        let id = one.worker.clone();
+        if one.dir == ctx.root.record(&id).completed() {
+            runs.entry(id).or_default().push((one, line));
+        } else {
+            retired.entry(id).or_default().push(see_run(&one, line, &HashMap::new()));
+        }
     }
     let mut of = |worker: Worker| {
         let runs = runs.remove(&worker.id).unwrap_or_default();
@@ -49,6 +56,16 @@ pub(super) fn look(
         let why = worker.away.clone().unwrap_or_default();
         left.push(Left { worker: Some(worker.id.clone()), why });
     }
+    // Retired workers are not touched, but what they have tried counts.
+    seen.workers.extend(retired.into_iter().map(|(id, runs)| SeenWorker {
+        id,
+        away: Some("it is retired".into()),
+        holds: Holds::Nothing,
+        runs,
+        clones: Vec::new(),
+        borrows: BTreeSet::new(),
+        loose: Vec::new(),
+    }));
     look_into_clones(ctx, rules, now, &mut seen, left);
     Ok((seen, broken))
 }
@@ -60,14 +77,16 @@ fn see_worker(
     broken: impl Iterator<Item = RunId>,
 ) -> SeenWorker {
     let (away, holds) = match worker.state {
-        State::Idle => (None, None),
-        State::Starting => (Some("it is just being taken".to_owned()), None),
-        State::Busy(run) => (Some(format!("it is busy with {}", run.subject())), Some(run.repo)),
+        State::Idle => (None, Holds::Nothing),
+        State::Starting => (Some("it is just being taken".to_owned()), Holds::Unknown),
+        State::Busy(run) => {
+            (Some(format!("it is busy with {}", run.subject())), Holds::Repo(run.repo))
+        }
         State::Crashed(run) => {
             let why = format!("{} waits to be carried on", run.subject());
-            (Some(why), Some(run.repo))
+            (Some(why), Holds::Repo(run.repo))
         }
-        State::Broken(why) => (Some(format!("it is broken: {why}")), None),
+        State::Broken(why) => (Some(format!("it is broken: {why}")), Holds::Unknown),
     };
     let id = worker.id;
     let paths = ctx.root.record(&id);

@@ -122,15 +122,26 @@ pub struct SeenClone {
     pub inside: Option<(u64, bool)>,
 }
 
+/// The mirror that a worker's current run needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    /// None: there is no run.
+    Nothing,
+    /// That of a repository.
+    Repo(RepoSlug),
+    /// Nobody knows: its record cannot be read, or is not there yet.
+    Unknown,
+}
+
 /// A worker and everything of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenWorker {
     /// Its id.
     pub id: WorkerId,
-    /// Why nothing of it may be touched: it is not idle.
+    /// Why nothing of it may be touched: it is not idle, or retired.
     pub away: Option<String>,
-    /// The repository of its current run, if it has one that can be read.
-    pub holds: Option<RepoSlug>,
+    /// What its current run needs.
+    pub holds: Holds,
     /// Its finished runs.
     pub runs: Vec<SeenRun>,
     /// Its clones.
@@ -314,9 +325,9 @@ fn mirror_is_due(
     now: Timestamp,
 ) -> Option<String> {
     let in_use = |worker: &SeenWorker| match &worker.holds {
-        Some(repo) => *repo == mirror.repo,
-        // Of a record that cannot be read nobody knows what it needs.
-        None => worker.away.is_some(),
+        Holds::Nothing => false,
+        Holds::Repo(repo) => *repo == mirror.repo,
+        Holds::Unknown => true,
     };
     if seen.workers.iter().any(|w| in_use(w) || w.borrows.contains(&mirror.repo)) {
         return None;

@@ -46,7 +46,7 @@ fn worker(name: &str, runs: Vec<SeenRun>) -> SeenWorker {
     SeenWorker {
         id: id(name),
         away: None,
-        holds: None,
+        holds: Holds::Nothing,
         runs,
         clones: vec![],
         borrows: BTreeSet::new(),
@@ -121,9 +121,10 @@ fn a_mirror_stays_while_anybody_needs_it() {
     assert_eq!(with(&|_| ()), 1);
     assert_eq!(with(&|w| w.borrows = [repo(0)].into()), 0);
     assert_eq!(with(&|w| w.borrows = [repo(1)].into()), 1);
-    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Some(repo(0)))), 0);
-    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Some(repo(1)))), 1);
-    assert_eq!(with(&|w| w.away = Some("nobody can read its record".into())), 0);
+    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Repo(repo(0)))), 0);
+    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Repo(repo(1)))), 1);
+    assert_eq!(with(&|w| w.holds = Holds::Unknown), 0);
+    assert_eq!(with(&|w| w.away = Some("it is retired".into())), 1);
 }
 
 fn issue(number: u64, updated: i64) -> Issue {
@@ -197,7 +198,7 @@ proptest! {
         }
         for (nth, worker) in workers.iter_mut().enumerate() {
             worker.away = away[nth].then(|| "busy".to_owned());
-            worker.holds = away[nth].then(|| repo(1));
+            worker.holds = if away[nth] { Holds::Repo(repo(1)) } else { Holds::Nothing };
             let path = format!("/{}/clone", worker.id).into();
             worker.clones = vec![SeenClone { path, repo: repo(0), inside: inside[nth] }];
             let scratch = format!("/{}/scratch", worker.id);

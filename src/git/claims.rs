@@ -1,0 +1,177 @@
+//! Claims of hosts on issues, on the remote itself: a ref for each issue, which only an atomic
+//! compare-and-swap makes or moves. What the records mean is `domain`'s and `plan`'s business.
+//!
+//! The swap is a push with a lease. Git servers lock the ref, compare it and move it, so of any
+//! number of hosts that push at the same moment exactly one succeeds. A push whose answer was lost
+//! is looked up: the ref is at our object, or the push has not won.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Error, Host};
+use crate::domain::{Claim, IssueNumber};
+
+/// A claim that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundClaim {
+    /// The commit that holds it.
+    pub id: String,
+    /// What it says.
+    pub claim: Claim,
+}
+
+/// How a swap went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swap {
+    /// The ref is at our object.
+    Won,
+    /// It is at something else.
+    Lost,
+}
+
+/// A swap that a push of work has to make in the same step.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence<'a> {
+    /// The issue.
+    pub issue: IssueNumber,
+    /// The record that this host believes to be there.
+    pub from: &'a str,
+    /// Its next one.
+    pub next: &'a Claim,
+}
+
+impl Host {
+    /// Where the ref of each claim of the repository is.
+    ///
+    /// # Errors
+    /// When the remote does not answer.
+    pub fn claims(&self, url: &str) -> Result<BTreeMap<IssueNumber, String>, Error> {
+        self.list_claims(url, "*")
+    }
+
+    /// Where the ref of one claim is. `None`: there is none.
+    ///
+    /// # Errors
+    /// When the remote does not answer.
+    pub fn claim_at(&self, url: &str, issue: IssueNumber) -> Result<Option<String>, Error> {
+        Ok(self.list_claims(url, &format!("issue-{issue}"))?.remove(&issue))
+    }
+
+    fn list_claims(&self, url: &str, which: &str) -> Result<BTreeMap<IssueNumber, String>, Error> {
+        let what = format!("look at the claims of {url}");
+        let pattern = format!("{}{which}", Claim::REFS);
+        let out = self.remote(&what, None, url, &["ls-remote", "--", url, &pattern])?;
+        let text = String::from_utf8_lossy(&out);
+        let of_line = |line: &str| {
+            let (id, name) = line.split_once('\t')?;
+            let issue = name.strip_prefix(Claim::REFS)?.strip_prefix("issue-")?.parse().ok()?;
+            Some((issue, id.to_owned()))
+        };
+        Ok(text.lines().filter_map(of_line).collect())
+    }
+
+    /// Reads the claim on an issue. `repository`: a bare one of ours, for the objects.
+    ///
+    /// # Errors
+    /// When the remote does not answer, or what is there is no claim that can be understood.
+    pub fn read_claim(
+        &self,
+        repository: &Path,
+        url: &str,
+        issue: IssueNumber,
+    ) -> Result<Option<FoundClaim>, Error> {
+        let what = format!("read the claim on issue {issue} of {url}");
+        let Some(id) = self.claim_at(url, issue)? else { return Ok(None) };
+        let show = ["cat-file", "commit", &id];
+        self.make_bare(&what, repository)?;
+        let commit = self.local(&what, Some(repository), &show, b"").or_else(|_| {
+            let name = Claim::ref_name(issue);
+            let fetch =
+                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", url, &name];
+            self.remote(&what, Some(repository), url, &fetch)?;
+            // It fails if the claim moved on since it was listed: somebody was quicker.
+            self.local(&what, Some(repository), &show, b"")
+        })?;
+        let commit = String::from_utf8_lossy(&commit);
+        let message = commit.split_once("\n\n").map_or("", |(_, message)| message);
+        match Claim::of_message(message) {
+            Ok(claim) => Ok(Some(FoundClaim { id, claim })),
+            Err(why) => Err(Error::Unexpected { what, why }),
+        }
+    }
+
+    /// Writes a claim as a commit into a bare repository of ours and returns its id. Nobody sees it
+    /// before [`swap_claim`](Self::swap_claim).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_claim(
+        &self,
+        repository: &Path,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<String, Error> {
+        let what = "write a claim";
+        self.make_bare(what, repository)?;
+        let write = |kind: &str, bytes: &[u8]| -> Result<String, Error> {
+            let args = ["hash-object", "-t", kind, "-w", "--stdin"];
+            let out = self.local(what, Some(repository), &args, bytes)?;
+            Ok(String::from_utf8_lossy(&out).trim().to_owned())
+        };
+        let message = claim
+            .message()
+            .map_err(|e| Error::Unexpected { what: what.into(), why: e.to_string() })?;
+        let tree = write("tree", b"")?;
+        let who = format!("claude-workers <claude-workers@localhost> {} +0000", now.as_second());
+        write(
+            "commit",
+            format!("tree {tree}\nauthor {who}\ncommitter {who}\n\n{message}").as_bytes(),
+        )
+    }
+
+    /// Makes the repository if it is not there. Git leaves one that is there as it is.
+    fn make_bare(&self, what: &str, repository: &Path) -> Result<(), Error> {
+        if repository.join("HEAD").exists() {
+            return Ok(());
+        }
+        let dir = repository.display().to_string();
+        let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
+        self.local(what, None, &args, b"").map(drop)
+    }
+
+    /// Moves the claim on an issue from `from` (`None`: it must not be there) to `to`, which
+    /// [`write_claim`](Self::write_claim) has written into `repository`.
+    ///
+    /// # Errors
+    /// When it is not known whether it was moved, or the remote refuses for another reason than the
+    /// lease.
+    pub fn swap_claim(
+        &self,
+        repository: &Path,
+        url: &str,
+        issue: IssueNumber,
+        from: Option<&str>,
+        to: &str,
+    ) -> Result<Swap, Error> {
+        let what = format!("claim issue {issue} of {url}");
+        let name = Claim::ref_name(issue);
+        let lease = format!("--force-with-lease={name}:{}", from.unwrap_or_default());
+        let refspec = format!("{to}:{name}");
+        let args = ["push", "--quiet", "--no-verify", &lease, "--", url, &refspec];
+        let Err(refused) = self.remote(&what, Some(repository), url, &args) else {
+            return Ok(Swap::Won);
+        };
+        let now = self.claim_at(url, issue).map_err(|_| Error::Unexpected {
+            what,
+            why: format!("it is not known whether it was done: {refused}"),
+        })?;
+        match now.as_deref() {
+            Some(id) if id == to => Ok(Swap::Won),
+            // The lease was good, so it was something else that the remote did not like.
+            id if id == from => Err(refused),
+            _ => Ok(Swap::Lost),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! A home that an agent has lived in: hostile ground.
+//!
+//! Directories are held open and entered one by one, never through a link; files arrive by being
+//! renamed to their place. So nothing is ever written outside the home, whatever was planted in it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::DIRS;
+use super::error::Error;
+use super::tree::PRIVATE_DIR;
+use crate::store::rename_new;
+
+/// A directory, by what it is and not by its name.
+const DIRECTORY: OFlag =
+    OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// How a file in the home compares to the one that should be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    Same,
+    Differs,
+    Missing,
+}
+
+/// The home.
+pub(super) struct Lived {
+    path: PathBuf,
+    top: OwnedFd,
+}
+
+impl Lived {
+    /// Opens it; a link in its place is refused.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let top = open(path, DIRECTORY, Mode::empty())
+            .map_err(|e| Error::io("open the home", path)(e.into()))?;
+        Ok(Self { path: path.to_owned(), top })
+    }
+
+    /// Compares what is at `relative` with the file `wanted`, which nobody else can write.
+    pub fn compare(&self, relative: &Path, wanted: &Path) -> Compared {
+        match self.is_same(relative, wanted) {
+            Ok(true) => Compared::Same,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Compared::Missing,
+            // Also what cannot be looked at, as it is.
+            Ok(false) | Err(_) => Compared::Differs,
+        }
+    }
+
+    fn is_same(&self, relative: &Path, wanted: &Path) -> io::Result<bool> {
+        let (dir, private) = self.enter(relative, false)?;
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let found = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits())
+            .open(below(&dir, name(relative)?))?;
+        let (is, should) = (found.metadata()?, fs::symlink_metadata(wanted)?);
+        if !private
+            || !is.is_file()
+            || is.permissions().mode() & 0o7777 != should.permissions().mode() & 0o7777
+            || is.len() != should.len()
+        {
+            return Ok(false);
+        }
+        // Through the same limit on both sides: the home's file may be growing.
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(found, should.len() + 1), &mut bytes)?;
+        Ok(bytes == fs::read(wanted)?)
+    }
+
+    /// Moves the file `from` to its place. Returns what was in the way and was moved aside: from
+    /// where, and to where.
+    pub fn put(&self, relative: &Path, from: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+        let mut aside = Vec::new();
+        let mut put = || -> io::Result<()> {
+            let dir = self.make_way(relative, &mut aside)?;
+            let name = name(relative)?;
+            // A file or a link of this name is replaced, by what it is: nothing is followed.
+            match renameat(AT_FDCWD, from, &dir, name) {
+                Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
+                    aside.push(move_aside(&dir, relative)?);
+                    renameat(AT_FDCWD, from, &dir, name)?;
+                }
+                moved => moved?,
+            }
+            File::open(handle(&dir))?.sync_all()
+        };
+        put().map_err(Error::io("write", &self.path.join(relative)))?;
+        Ok(aside)
+    }
+
+    /// Whether a file of ours would be removed from here. What cannot be looked at may be one.
+    pub fn has(&self, relative: &Path) -> bool {
+        let found = || -> nix::Result<bool> {
+            let (dir, _) = self.enter(relative, false)?;
+            let name = relative.file_name().ok_or(Errno::ENOENT)?;
+            let stat = fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            Ok(stat.st_mode & nix::libc::S_IFMT != nix::libc::S_IFDIR)
+        };
+        match found() {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => false,
+            found => found.unwrap_or(true),
+        }
+    }
+
+    /// Removes a file (a directory in its place is somebody else's), and the directories above it
+    /// that are empty now.
+    pub fn remove(&self, relative: &Path) -> Result<(), Error> {
+        let unlink = |relative: &Path, flags| -> nix::Result<()> {
+            let (dir, _) = self.enter(relative, true)?;
+            unlinkat(&dir, relative.file_name().ok_or(Errno::ENOENT)?, flags)?;
+            File::open(handle(&dir)).and_then(|dir| dir.sync_all()).map_err(errno)
+        };
+        match unlink(relative, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => {}
+            Err(Errno::ENOENT | Errno::EISDIR) => return Ok(()),
+            Err(e) => return Err(Error::io("remove", &self.path.join(relative))(e.into())),
+        }
+        let own =
+            |dir: &&Path| dir.parent().is_some() && !DIRS.iter().any(|d| *dir == Path::new(d));
+        for dir in relative.ancestors().skip(1).take_while(own) {
+            if unlink(dir, UnlinkatFlags::RemoveDir).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory that `relative` is in, and whether every one on the way is ours alone; with
+    /// `mend` they are made so.
+    fn enter(&self, relative: &Path, mend: bool) -> nix::Result<(OwnedFd, bool)> {
+        let mut dir = self.top.try_clone().map_err(errno)?;
+        let mut private = true;
+        for part in relative.parent().unwrap_or(Path::new("")).iter().map(Some).chain([None]) {
+            if mend {
+                make_private(&dir).map_err(errno)?;
+            }
+            private &= is_private(&dir).map_err(errno)?;
+            if let Some(part) = part {
+                dir = openat(&dir, part, DIRECTORY, Mode::empty())?;
+            }
+        }
+        Ok((dir, private))
+    }
+
+    /// The same, made where it is missing, moved aside where it is something else, and private.
+    fn make_way(
+        &self,
+        relative: &Path,
+        aside: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> io::Result<OwnedFd> {
+        let mut dir = self.top.try_clone()?;
+        make_private(&dir)?;
+        let mut path = PathBuf::new();
+        for part in relative.parent().unwrap_or(Path::new("")) {
+            path.push(part);
+            let next = match openat(&dir, part, DIRECTORY, Mode::empty()) {
+                Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                    aside.push(move_aside(&dir, &path)?);
+                    Err(Errno::ENOENT)
+                }
+                found => found,
+            };
+            dir = match next {
+                Err(Errno::ENOENT) => {
+                    mkdirat(&dir, part, Mode::S_IRWXU)?;
+                    openat(&dir, part, DIRECTORY, Mode::empty())?
+                }
+                found => found?,
+            };
+            make_private(&dir)?;
+        }
+        Ok(dir)
+    }
+}
+
+/// Lets its owner into a home again, whatever mode an agent has given it.
+///
+/// # Errors
+/// When it is a link or cannot be opened.
+pub fn open_up(home: &Path) -> Result<(), Error> {
+    make_private(&Lived::open(home)?.top).map_err(Error::io("set the mode of", home))
+}
+
+/// Removes a directory and everything in it that an agent made, however deep and whatever the modes.
+/// Links are removed and not followed. What an earlier attempt left is no hindrance.
+pub fn remove_tree(top: &Path) -> Result<(), Error> {
+    let fail = |e: io::Error| Error::io("remove", top)(e);
+    let open_top = open(top, DIRECTORY, Mode::empty()).map_err(|e| fail(e.into()))?;
+    make_private(&open_top).map_err(fail)?;
+    // One level at a time: what is deeper is moved up first, so that no depth is too deep for the
+    // stack, the descriptors or the length of a path.
+    let mut moved = 0;
+    while let Some(dirs) = remove_files(&open_top).map_err(fail)? {
+        for name in dirs {
+            let dir = openat(&open_top, &*name, DIRECTORY, Mode::empty());
+            let dir = dir.map_err(|e| fail(e.into()))?;
+            make_private(&dir).map_err(fail)?;
+            for inner in remove_files(&dir).map_err(fail)?.unwrap_or_default() {
+                let open = openat(&dir, &*inner, DIRECTORY, Mode::empty());
+                make_private(&open.map_err(|e| fail(e.into()))?).map_err(fail)?;
+                loop {
+                    moved += 1;
+                    let (from, to) =
+                        (below(&dir, &inner), below(&open_top, format!(".{moved}").as_ref()));
+                    match rename_new(&from, &to) {
+                        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                        renamed => break renamed.map_err(fail)?,
+                    }
+                }
+            }
+            unlinkat(&open_top, &*name, UnlinkatFlags::RemoveDir).map_err(|e| fail(e.into()))?;
+        }
+    }
+    fs::remove_dir(top).map_err(fail)
+}
+
+/// Removes what is no directory, and names the directories that are left; `None` if there are none.
+fn remove_files(dir: &OwnedFd) -> io::Result<Option<Vec<std::ffi::OsString>>> {
+    let mut dirs = Vec::new();
+    for entry in fs::read_dir(handle(dir))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            dirs.push(entry.file_name());
+        } else {
+            unlinkat(dir, &*entry.file_name(), UnlinkatFlags::NoRemoveDir)?;
+        }
+    }
+    Ok(Some(dirs).filter(|dirs| !dirs.is_empty()))
+}
+
+/// A path to the directory that is open, whatever has become of its name.
+fn handle(dir: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+}
+
+fn below(dir: &OwnedFd, name: &OsStr) -> PathBuf {
+    handle(dir).join(name)
+}
+
+fn name(relative: &Path) -> io::Result<&OsStr> {
+    relative.file_name().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn errno(e: io::Error) -> Errno {
+    Errno::try_from(e).unwrap_or(Errno::EIO)
+}
+
+fn is_private(dir: &OwnedFd) -> io::Result<bool> {
+    Ok(fs::metadata(handle(dir))?.permissions().mode() & 0o7777 == PRIVATE_DIR)
+}
+
+fn make_private(dir: &OwnedFd) -> io::Result<()> {
+    if !is_private(dir)? {
+        fs::set_permissions(handle(dir), Permissions::from_mode(PRIVATE_DIR))?;
+    }
+    Ok(())
+}
+
+/// Renames what is at `relative` (its last part, in `dir`) to a name that is free.
+fn move_aside(dir: &OwnedFd, relative: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let old = name(relative)?;
+    let mut nth = 0;
+    loop {
+        nth += 1;
+        let mut new = old.to_owned();
+        new.push(format!(".aside-{nth}"));
+        match rename_new(&below(dir, old), &below(dir, &new)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            moved => return moved.map(|()| (relative.to_owned(), relative.with_file_name(new))),
+        }
+    }
+}

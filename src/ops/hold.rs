@@ -1,0 +1,244 @@
+//! Holding an issue against other hosts, by its claim on the remote. The label only shows it.
+//!
+//! A run takes the claim before the label, moves it on in the same push as its branch (a host that
+//! has lost it publishes nothing), and marks it done at the very end. A claim that has not changed
+//! for its whole time may be taken over; that time is longer than an agent may take, so nothing has
+//! to be renewed while one works.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::dispatch::fresh_uuid;
+use super::{Context, Exit, Failure};
+use crate::domain::{
+    Claim, ClaimHeld, ClaimState, HostId, IssueNumber, Limits, RepoSlug, Run, RunId, WorkerId,
+};
+use crate::git::{Fence, FoundClaim, Host, Swap};
+use crate::plan::{Standing, standing};
+use crate::process::uptime;
+use crate::store;
+
+/// What a claim lasts beyond the agent's time: for preparing, verifying and publishing.
+const MARGIN: Duration = Duration::from_hours(1);
+
+/// Everything that is needed to move the claim of one run.
+pub(super) struct Hold<'a> {
+    ctx: &'a Context,
+    git: Host,
+    url: String,
+    repo: RepoSlug,
+    issue: IssueNumber,
+    me: HostId,
+}
+
+impl<'a> Hold<'a> {
+    /// `None`: the run has no issue, or the configuration says that no other host is there.
+    ///
+    /// # Errors
+    /// When there is no git, or this host cannot tell who it is.
+    pub(super) fn of(ctx: &'a Context, run: &Run) -> Result<Option<Self>, Failure> {
+        match run.issue {
+            Some(issue) => Self::on(ctx, &run.repo, issue),
+            None => Ok(None),
+        }
+    }
+
+    /// For an issue, whoever has it.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    pub(super) fn on(
+        ctx: &'a Context,
+        repo: &RepoSlug,
+        issue: IssueNumber,
+    ) -> Result<Option<Self>, Failure> {
+        if !ctx.settings.claims {
+            return Ok(None);
+        }
+        let random = || u32::from_str_radix(&fresh_uuid()[..8], 16).unwrap_or(0);
+        let me = store::host_id(&ctx.root, random)?;
+        let url = ctx.settings.clone_url(repo);
+        Ok(Some(Self { ctx, git: ctx.git()?, url, repo: repo.clone(), issue, me }))
+    }
+
+    /// Where the claims on all issues of the repository are.
+    ///
+    /// # Errors
+    /// When the remote does not tell.
+    pub(super) fn all(&self) -> Result<BTreeMap<IssueNumber, String>, Failure> {
+        Ok(self.git.claims(&self.url)?)
+    }
+
+    /// Whose label may be taken off: the worker of another host whose claim, seen at `id` just now,
+    /// has run out.
+    ///
+    /// # Errors
+    /// When the remote does not tell, or what was seen cannot be remembered.
+    pub(super) fn run_out(&self, id: &str) -> Result<Option<WorkerId>, Failure> {
+        // Most of the time a look at what is remembered is enough.
+        if self.unchanged(id)? < MARGIN {
+            return Ok(None);
+        }
+        let Some(found) = self.read()? else { return Ok(None) };
+        let theirs = found.claim.host != self.me
+            && self.unchanged(&found.id)?.as_secs() >= found.claim.ttl_secs;
+        Ok(theirs.then_some(found.claim.worker))
+    }
+
+    fn unchanged(&self, id: &str) -> Result<Duration, Failure> {
+        let Some(now) = uptime() else { return Ok(Duration::ZERO) };
+        Ok(store::unchanged_for(&self.ctx.root, &self.repo, self.issue, id, &now)?)
+    }
+
+    /// Takes the claim for a run that has none yet. `labelled`: the issue bears a label of the host
+    /// whose claim may be there.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] when another host has it; else when it is not known who has it.
+    pub(super) fn take(&self, run: &Run, labelled: bool) -> Result<ClaimHeld, Failure> {
+        // Most issues have never been claimed: no look is needed to try.
+        if !labelled && let Some(held) = self.swap(run, None, 1)? {
+            return Ok(held);
+        }
+        let found = self.read()?;
+        let from = found.as_ref().map(|f| f.id.as_str());
+        let unchanged = from.map_or(Ok(Duration::ZERO), |id| self.unchanged(id))?;
+        let claim = found.as_ref().map(|f| &f.claim);
+        match standing(claim, &self.me, &run.run, unchanged, labelled) {
+            Standing::Ours { epoch } | Standing::Free { epoch } => {
+                self.swap(run, from, epoch)?.ok_or_else(|| self.refused("another host"))
+            }
+            Standing::Theirs { left } => {
+                let by = |claim: &Claim| format!("worker {} of {}", claim.worker, claim.host);
+                let minutes = left.as_secs().div_ceil(60);
+                Err(self.refused(&claim.map(by).unwrap_or_default()).hint(format!(
+                    "if that host is gone, this one may take it over in {minutes} minutes"
+                )))
+            }
+        }
+    }
+
+    /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
+    /// earlier attempt gets its full time again.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
+    pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
+        let Some(held) = &run.claim else { return self.take(run, false) };
+        match self.read()? {
+            Some(found) if self.is_of(&found.claim, &run.run) => {
+                if run.attempt == 1 {
+                    return Ok(held.clone());
+                }
+                let renewed = self.swap(run, Some(&found.id), found.claim.epoch)?;
+                renewed.ok_or_else(|| self.refused("another host"))
+            }
+            Some(found) => Err(self.refused(&format!("{} now", found.claim.host))),
+            None => Err(self.refused("nobody: its claim was removed")),
+        }
+    }
+
+    fn refused(&self, by: &str) -> Failure {
+        Failure::new(Exit::Refused, format!("{}#{} is held by {by}", self.repo, self.issue))
+    }
+
+    fn read(&self) -> Result<Option<FoundClaim>, Failure> {
+        let objects = store::claims_repository(&self.ctx.root);
+        Ok(self.git.read_claim(&objects, &self.url, self.issue)?)
+    }
+
+    /// Writes a claim of `run` in the place of `from`. `None`: something else was there.
+    fn swap(
+        &self,
+        run: &Run,
+        from: Option<&str>,
+        epoch: u64,
+    ) -> Result<Option<ClaimHeld>, Failure> {
+        let at = Timestamp::now();
+        let claim = self.claim(run, epoch, fresh_uuid());
+        let id = self.write(&claim, at)?;
+        let objects = store::claims_repository(&self.ctx.root);
+        match self.git.swap_claim(&objects, &self.url, self.issue, from, &id)? {
+            Swap::Won => Ok(Some(ClaimHeld { id, epoch, at })),
+            Swap::Lost => Ok(None),
+        }
+    }
+
+    fn write(&self, claim: &Claim, at: Timestamp) -> Result<String, Failure> {
+        Ok(self.git.write_claim(&store::claims_repository(&self.ctx.root), claim, at)?)
+    }
+
+    fn claim(&self, run: &Run, epoch: u64, nonce: String) -> Claim {
+        let ttl = time_to_live(&run.limits).as_secs();
+        Claim::new(self.me.clone(), run.worker.clone(), run.run.clone(), epoch, nonce, ttl)
+    }
+
+    /// Gives the claim its full time again when half of it is over: a run that a person stopped waits
+    /// for that person, not for another host. `None`: there is nothing to do, or it is lost.
+    ///
+    /// # Errors
+    /// When it is not known whether it was renewed.
+    pub(super) fn renew(&self, run: &Run, now: Timestamp) -> Result<Option<ClaimHeld>, Failure> {
+        let Some(held) = &run.claim else { return Ok(None) };
+        let age = now.duration_since(held.at).unsigned_abs();
+        if age < time_to_live(&run.limits) / 2 {
+            return Ok(None);
+        }
+        self.swap(run, Some(&held.id), held.epoch)
+    }
+
+    /// The claim that replaces `held` in the push of `run`'s work.
+    pub(super) fn next(&self, run: &Run, held: &ClaimHeld) -> Claim {
+        self.claim(run, held.epoch, fresh_uuid())
+    }
+
+    /// The fence for that push.
+    pub(super) fn fence<'f>(&self, held: &'f ClaimHeld, next: &'f Claim) -> Fence<'f> {
+        Fence { issue: self.issue, from: &held.id, next }
+    }
+
+    /// Whether nobody has taken the issue over from `run`. A claim that it has marked as done is its
+    /// own, too.
+    ///
+    /// # Errors
+    /// When the remote does not tell.
+    pub(super) fn still_ours(&self, run: &RunId) -> Result<bool, Failure> {
+        Ok(self.read()?.is_some_and(|found| self.is_of(&found.claim, run)))
+    }
+
+    /// Whether another host has, or has had, the issue since `run`.
+    ///
+    /// # Errors
+    /// When the remote does not tell.
+    pub(super) fn taken_over(&self, run: &RunId) -> Result<bool, Failure> {
+        Ok(self.read()?.is_some_and(|found| !self.is_of(&found.claim, run)))
+    }
+
+    fn is_of(&self, claim: &Claim, run: &RunId) -> bool {
+        (&claim.host, &claim.run) == (&self.me, run)
+    }
+
+    /// Marks the claim as done if it is still this run's. That matters to other hosts only, and a
+    /// claim that is not marked runs out by itself.
+    ///
+    /// # Errors
+    /// When it is not known whether it was marked.
+    pub(super) fn release(&self, run: &RunId) -> Result<(), Failure> {
+        let Some(FoundClaim { id, mut claim }) = self.read()? else { return Ok(()) };
+        if !self.is_of(&claim, run) || claim.state == ClaimState::Done {
+            return Ok(());
+        }
+        claim.state = ClaimState::Done;
+        let done = self.write(&claim, Timestamp::now())?;
+        let objects = store::claims_repository(&self.ctx.root);
+        self.git.swap_claim(&objects, &self.url, self.issue, Some(&id), &done)?;
+        Ok(())
+    }
+}
+
+/// For how long a claim is good: the agent's time and a margin.
+fn time_to_live(limits: &Limits) -> Duration {
+    limits.wall_clock() + limits.grace() + MARGIN
+}

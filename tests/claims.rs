@@ -1,0 +1,90 @@
+//! Claims against a real bare repository, by real git processes that push at the same moment.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::thread;
+
+use claude_workers::domain::{Claim, HostId, IssueNumber};
+use claude_workers::git::{Host, HostEnv, Swap};
+use jiff::Timestamp;
+
+const HOSTS: u32 = 6;
+const ROUNDS: u64 = 40;
+
+struct Client {
+    git: Host,
+    objects: PathBuf,
+    me: HostId,
+}
+
+impl Client {
+    fn new(dir: &Path, n: u32) -> Self {
+        let git = assert_cmd::Command::new("sh").args(["-c", "command -v git"]).unwrap();
+        let git = PathBuf::from(String::from_utf8(git.stdout).unwrap().trim());
+        let vars = vec![
+            ("HOME".to_owned(), dir.display().to_string()),
+            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ];
+        let env = HostEnv { git, own_program: "/nonexistent".into(), token: None, vars };
+        let objects = dir.join(format!("objects-{n}.git"));
+        Self { git: Host::new(env), objects, me: HostId::new("same", n) }
+    }
+
+    fn claim(&self, issue: IssueNumber, epoch: u64) -> String {
+        let run = format!("20261121T071500-{:04x}", issue.get()).parse().unwrap();
+        // The run, the worker and the nonce are the same for all: the host alone tells them apart.
+        let worker = "01".parse().unwrap();
+        let claim = Claim::new(self.me.clone(), worker, run, epoch, "nonce".into(), 60);
+        self.git.write_claim(&self.objects, &claim, Timestamp::UNIX_EPOCH).unwrap()
+    }
+}
+
+#[test]
+fn of_clients_that_claim_replace_or_renew_at_the_same_moment_exactly_one_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = dir.path().join("remote.git");
+    let init = ["init", "--quiet", "--bare"];
+    assert_cmd::Command::new("git").args(init).arg(&remote).assert().success();
+    let url = format!("file://{}", remote.display());
+    let clients: Vec<Client> = (0..HOSTS).map(|n| Client::new(dir.path(), n)).collect();
+    let start = Barrier::new(clients.len());
+    let mut contested = 0;
+    for round in 1..=ROUNDS {
+        let issue: IssueNumber = round.try_into().unwrap();
+        let mut from = None;
+        // First the making of the claim, then a takeover, then one more.
+        for epoch in 1..=3 {
+            let try_it = |client: &Client| {
+                let mine = client.claim(issue, epoch);
+                start.wait();
+                let swapped =
+                    client.git.swap_claim(&client.objects, &url, issue, from.as_deref(), &mine);
+                (mine, swapped.unwrap())
+            };
+            let try_it = &try_it;
+            let tries: Vec<_> = thread::scope(|scope| {
+                let all: Vec<_> =
+                    clients.iter().map(|client| scope.spawn(move || try_it(client))).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let won: Vec<_> = tries.iter().filter(|(_, swap)| *swap == Swap::Won).collect();
+            assert_eq!(won.len(), 1, "round {round}, epoch {epoch}: {tries:?}");
+            let (id, _) = won[0];
+            for client in &clients {
+                let found = client.git.read_claim(&client.objects, &url, issue).unwrap().unwrap();
+                assert_eq!((&found.id, found.claim.epoch), (id, epoch));
+            }
+            contested += 1;
+            from = Some(id.clone());
+        }
+        // Whoever comes with an old record gets nothing.
+        let late = clients[0].claim(issue, 9);
+        let swap = clients[0].git.swap_claim(&clients[0].objects, &url, issue, None, &late);
+        assert_eq!(swap.unwrap(), Swap::Lost);
+    }
+    assert_eq!(contested, 3 * ROUNDS);
+    let all = clients[0].git.claims(&url).unwrap();
+    assert_eq!(all.len(), usize::try_from(ROUNDS).unwrap());
+}

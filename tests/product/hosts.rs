@@ -1,0 +1,224 @@
+//! Several machines with the same repositories, and workers of the same names.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+
+use claude_workers::domain::Outcome;
+use claude_workers::store::{self, Root, State};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::words::Said;
+use crate::world::{APP, Config, World};
+
+/// Another machine in the same world: the same token, repositories and agent.
+struct Host<'a> {
+    world: &'a World,
+    home: PathBuf,
+    root: Root,
+}
+
+impl<'a> Host<'a> {
+    fn new(world: &'a World, name: &str, workers: &[&str]) -> Self {
+        let home = world.dir.join(name);
+        let config = home.join(".config/claude-workers");
+        fs::create_dir_all(&config).unwrap();
+        fs::copy(world.config_file(), config.join("config.toml")).unwrap();
+        fs::copy(world.token_file(), home.join("token")).unwrap();
+        let root = Root::new(home.join("workers"));
+        let host = Self { world, home, root };
+        for id in workers {
+            host.cron(&["init", id]).ok();
+        }
+        host
+    }
+
+    fn cron(&self, args: &[&str]) -> Said {
+        let mut program = self.world.program();
+        Said::of(&program.env("HOME", &self.home).args(args).output().unwrap())
+    }
+
+    fn tick(&self) -> Said {
+        let said = self.cron(&["assign"]);
+        self.world.wait_until("the other host is quiet", || {
+            let busy = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Starting);
+            !store::list(&self.root).unwrap().iter().any(busy)
+        });
+        said
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let (runs, _) = store::completed(&self.root, None).unwrap();
+        runs.iter().map(|run| run.outcome().unwrap()).collect()
+    }
+
+    /// Lets so much time pass, as far as this host's memory of claims goes.
+    fn later(&self, secs: i64) {
+        let claims = self.root.github().join("claims");
+        let _ = fs::remove_dir_all(claims.join("looked"));
+        for entry in fs::read_dir(claims.join("seen")).unwrap().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap();
+            let mut seen: serde_json::Value = serde_json::from_str(&text).unwrap();
+            // It may well be before the machine's start.
+            seen["secs"] = (seen["secs"].as_i64().unwrap() - secs).into();
+            fs::write(entry.path(), seen.to_string()).unwrap();
+        }
+    }
+}
+
+/// Claims that are good for a little more than their margin of an hour.
+fn short() -> Config {
+    Config { limits: "wall_clock = '1m'\ngrace = '1s'", ..Config::default() }
+}
+
+const TTL: i64 = 3600 + 60 + 1;
+
+/// The first host works on issue 1, with an agent that goes on until `$HOME/go` is there.
+fn at_work(config: &Config) -> World {
+    let world = World::with(config, &["01"]);
+    world.agent("mark start; while [ -e $HOME/wait ]; do sleep 0.05; done; commit a b");
+    fs::write(world.home("01").join("wait"), "").unwrap();
+    world.issue("One");
+    world.cron(&["assign"]).ok();
+    world.wait_until("the agent is at work", || !world.marks().is_empty());
+    world
+}
+
+#[test]
+fn of_hosts_that_tick_at_the_same_moment_one_gets_the_issue() {
+    let world = World::new();
+    world.agent("mark issue-$issue; commit work-$issue.txt done");
+    let others = [Host::new(&world, "b", &["01"]), Host::new(&world, "c", &["01"])];
+    let mut issues = Vec::new();
+    for n in 1..=8 {
+        issues.push(world.issue(&format!("Issue {n}")));
+        thread::scope(|scope| {
+            scope.spawn(|| world.cron(&["assign"]));
+            for host in &others {
+                scope.spawn(|| host.cron(&["assign"]));
+            }
+        });
+        for host in &others {
+            host.tick();
+        }
+        world.quiet();
+    }
+    let mut marks = world.marks();
+    marks.sort_by_key(String::len);
+    let wanted: Vec<String> = issues.iter().map(|n| format!("issue-{n}")).collect();
+    assert_eq!(marks, wanted, "each issue has been worked on once");
+    assert_eq!(world.pulls().len(), 8);
+    for issue in issues {
+        assert_eq!((world.comments(issue).len(), world.labels(issue).len()), (1, 0), "{issue}");
+    }
+}
+
+#[test]
+fn a_label_that_no_claim_explains_is_left_alone() {
+    let world = World::new();
+    world.issue("One");
+    world.hub.label(APP, 1, "worker:07", "octo").unwrap();
+    world.tick().says("1 held");
+    world.tick();
+    assert_eq!(world.labels(1), ["worker:07"]);
+    assert!(world.runs().is_empty());
+}
+
+#[test]
+fn an_issue_whose_host_is_gone_is_taken_over_once_its_claim_has_run_out() {
+    let world = at_work(&short());
+    world.kill_supervisor("01");
+    let other = Host::new(&world, "b", &["02"]);
+    other.tick().ok();
+    assert_eq!(world.labels(1), ["worker:01"]);
+    other.later(TTL - 60);
+    other.tick().ok();
+    assert_eq!(world.labels(1), ["worker:01"], "not a minute too early");
+    other.later(60);
+    world.agent("commit theirs b");
+    other.tick().ok().says("worker 02 works on octo/app#1");
+    assert_eq!(other.outcomes(), [Outcome::Succeeded]);
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+    assert!(world.labels(1).is_empty(), "{:?}", world.labels(1));
+
+    // The first host comes back: what it had begun is not its own any more.
+    fs::remove_file(world.home("01").join("wait")).unwrap();
+    world.tick().says("worker 01 carries on");
+    assert_eq!(world.outcomes(), [Outcome::Lost]);
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
+#[test]
+fn a_host_that_was_paused_for_longer_than_its_claim_publishes_nothing() {
+    let world = at_work(&short());
+    let run = store::read_task(&world.root, &"01".parse().unwrap()).unwrap().unwrap();
+    let supervisor = Pid::from_raw(i32::try_from(run.pid.unwrap()).unwrap());
+    kill(supervisor, Signal::SIGSTOP).unwrap();
+    // A worker of the same name has the same label.
+    let other = Host::new(&world, "b", &["01"]);
+    other.tick().ok();
+    other.later(TTL);
+    world.agent("mark other; while [ -e $HOME/wait ]; do sleep 0.05; done; commit theirs b");
+    fs::write(other.root.home(&"01".parse().unwrap()).join("wait"), "").unwrap();
+    other.cron(&["assign"]).ok().says("worker 01 works on octo/app#1");
+    world.wait_until("the other agent is at work", || world.marks().len() == 2);
+
+    fs::remove_file(world.home("01").join("wait")).unwrap();
+    kill(supervisor, Signal::SIGCONT).unwrap();
+    world.wait_until("the paused host has ended its run", || !world.runs().is_empty());
+    assert_eq!(world.outcomes(), [Outcome::Lost]);
+    assert!(world.pulls().is_empty() && world.comments(1).is_empty());
+    assert_eq!(world.labels(1), ["worker:01"], "the label is the other host's");
+
+    fs::remove_file(other.root.home(&"01".parse().unwrap()).join("wait")).unwrap();
+    other.tick();
+    assert_eq!(other.outcomes(), [Outcome::Succeeded]);
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
+#[test]
+fn a_run_that_a_person_stopped_keeps_its_claim_as_long_as_its_host_ticks() {
+    let world = at_work(&short());
+    world.cron(&["stop", "01"]).ok();
+    let task = world.task("01");
+    let claim = || {
+        let run: serde_json::Value = serde_json::from_slice(&fs::read(&task).unwrap()).unwrap();
+        run["claim"].clone()
+    };
+    let before = claim();
+    world.tick();
+    assert_eq!(claim(), before, "it is fresh");
+    let text = fs::read_to_string(&task).unwrap();
+    let old = "2001-01-01T00:00:00Z";
+    fs::write(&task, text.replace(before["at"].as_str().unwrap(), old)).unwrap();
+    world.tick();
+    assert_ne!(claim()["id"], before["id"]);
+    world.agent("commit a b");
+    world.cron(&["restart", "01"]).ok();
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+}
+
+#[test]
+fn without_claims_nothing_is_written_to_the_repository_but_the_branch() {
+    for (more, refs) in [("claims = false", 0), ("claims = true", 1)] {
+        let world = World::bare(&Config::default());
+        let text = fs::read_to_string(world.config_file()).unwrap();
+        fs::write(world.config_file(), text.replace("[git]", &format!("[git]\n{more}"))).unwrap();
+        world.hub.add_repo(&crate::world::app()).unwrap();
+        world.init(&["01"]);
+        world.issue("One");
+        world.tick();
+        assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+        let dir = world.hub.repo_dir(APP).unwrap();
+        let listed = assert_cmd::Command::new("git")
+            .arg("--git-dir")
+            .arg(dir)
+            .args(["for-each-ref", "--format=%(contents:subject)", "refs/claude-workers"])
+            .unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert_eq!(listed.lines().count(), refs, "{listed}");
+        assert!(refs == 0 || listed.starts_with("done by worker 01 of "), "{listed}");
+    }
+}
