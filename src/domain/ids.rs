@@ -345,6 +345,9 @@ impl RunId {
     /// Characters of every id.
     pub const LEN: usize = 20;
 
+    /// The first of them say when it began, to the second.
+    pub const SECOND: usize = 15;
+
     /// Makes the id of a run that starts at `now`; `salt` tells apart runs of the same second.
     #[must_use]
     pub fn new(now: jiff::Timestamp, salt: u16) -> Self {

@@ -1,5 +1,6 @@
 //! One run: found by its id, a part of it, or its worker, under way or long over.
 
+use std::cmp::Reverse;
 use std::fs::Metadata;
 use std::path::PathBuf;
 
@@ -136,7 +137,12 @@ fn of_worker(ctx: &Context, id: &WorkerId) -> Result<Shown, Failure> {
 
 fn newest_first(ctx: &Context, id: &WorkerId) -> Result<Vec<Archived>, Failure> {
     let mut archived = store::archived(&ctx.root, Some(id))?;
-    archived.sort_by_cached_key(|one| std::cmp::Reverse(one.run_id()));
+    let second = |one: &Archived| one.run_id().map(|run| run.as_str()[..RunId::SECOND].to_owned());
+    archived.sort_by_cached_key(|one| Reverse(second(one)));
+    // Ids tell runs of the same second apart, but not which was first.
+    for tied in archived.chunk_by_mut(|a, b| second(a) == second(b)).filter(|t| t.len() > 1) {
+        tied.sort_by_cached_key(|one| Reverse(one.read().ok().flatten().map(|r| r.started_at)));
+    }
     Ok(archived)
 }
 

@@ -162,6 +162,11 @@ fn history_and_logs_show_how_runs_ended() {
       "baseSha": "[commit]",
       "bootId": "[uuid]",
       "branch": "issue-1",
+      "claim": {
+        "at": "[time]",
+        "epoch": 1,
+        "id": "[commit]"
+      },
       "ended": {
         "outcome": "succeeded",
         "why": "1 commit"
