@@ -362,8 +362,8 @@ fn is_due(since: Option<Timestamp>, limit: Option<Duration>, now: Timestamp) -> 
         return None;
     }
     Some(match age.as_hours() {
-        0 => format!("{} minutes", age.as_mins()),
-        hours @ 1..48 => format!("{hours} hours"),
+        0 => format!("{} min", age.as_mins()),
+        hours @ 1..48 => format!("{hours} h"),
         hours => format!("{} days", hours / 24),
     })
 }
