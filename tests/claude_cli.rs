@@ -33,6 +33,8 @@ struct Worker {
     home: TempDir,
     model: ModelServer,
     base: String,
+    /// More of the agent's environment.
+    env: &'static [(&'static str, &'static str)],
 }
 
 /// How a run of the agent ended.
@@ -55,7 +57,7 @@ impl Worker {
         let worker = {
             let model = ModelServer::start();
             let base = model.play("run", script);
-            Self { home: TempDir::new().unwrap(), model, base }
+            Self { home: TempDir::new().unwrap(), model, base, env: &[] }
         };
         fs::create_dir_all(worker.repo()).unwrap();
         worker.write(".gitconfig", "[user]\nname = Worker 01\nemail = worker@example.invalid\n");
@@ -111,6 +113,8 @@ impl Worker {
             .args(["--setenv", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"])
             .args(["--setenv", "DISABLE_AUTOUPDATER", "1"])
             .args(["--setenv", "CLAUDE_CODE_MAX_RETRIES", "2"])
+            .args(["--setenv", "CLAUDE_CODE_ENABLE_TODO_TOOLS", "1"])
+            .args(self.env.iter().flat_map(|(name, value)| ["--setenv", name, value]))
             .args(["--chdir", &format!("{HOME}/repo"), "--", "/opt/agent/claude"])
             .args(["-p", "--output-format", "stream-json", "--verbose"])
             .args(["--model", "sonnet", "--session-id", SESSION])
@@ -251,4 +255,47 @@ fn instructions_of_the_home_reach_the_model_and_those_of_the_repository_do_not()
     let asked = worker.model.calls("run")[0].body.to_string();
     assert!(asked.contains("instructions-of-the-home"));
     assert!(!asked.contains("instructions-of-the-repository"));
+}
+
+#[test]
+fn its_list_of_tasks_is_told_by_calls_and_answers() {
+    let create = |what: &str| json!({"subject": what, "description": what, "activeForm": what});
+    let update = |id: &str, status: &str| json!({"taskId": id, "status": status});
+    let worker = Worker::new(Script::new([
+        Turn::call("TaskCreate", create("Read the notes")),
+        Turn::call("TaskCreate", create("Mend the notes"))
+            .and("TaskCreate", create("Ask whether two is right"))
+            .and("TaskCreate", create("Commit")),
+        Turn::call("TaskUpdate", update("1", "completed"))
+            .and("TaskUpdate", update("2", "in_progress"))
+            .and("TaskUpdate", update("9", "completed")),
+        Turn::call("TaskUpdate", update("3", "deleted"))
+            .and("TaskUpdate", json!({"taskId": "2", "subject": "Mend all the notes"})),
+        Turn::call("TaskList", json!({})).and("TaskGet", json!({"taskId": "2"})),
+        Turn::say("One of three is done."),
+    ]));
+    let ran = worker.run(&flags(&[BYPASS, OWN_SETTINGS]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    recording::check("tasks", &ran.events);
+}
+
+#[test]
+fn its_older_list_comes_whole_each_time() {
+    let todo =
+        |what: &str, status: &str| json!({"content": what, "status": status, "activeForm": what});
+    let mut worker = Worker::new(Script::new([
+        Turn::call(
+            "TodoWrite",
+            json!({"todos": [todo("Read the notes", "in_progress"), todo("Mend the notes", "pending")]}),
+        ),
+        Turn::call(
+            "TodoWrite",
+            json!({"todos": [todo("Read the notes", "completed"), todo("Mend the notes", "in_progress")]}),
+        ),
+        Turn::say("One of two is done."),
+    ]));
+    worker.env = &[("CLAUDE_CODE_ENABLE_TASKS", "0")];
+    let ran = worker.run(&flags(&[BYPASS, OWN_SETTINGS]));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    recording::check("todos", &ran.events);
 }

@@ -58,9 +58,13 @@ fn the_conversation_chooses_the_turn() {
     let server = ModelServer::start();
     let base = server.play(
         "a",
-        Script::new([Turn::call("Bash", json!({"command": "first"})), Turn::say("second")]),
+        Script::new([
+            Turn::call("Bash", json!({"command": "first"})).and("Read", json!({"file_path": "x"})),
+            Turn::say("second"),
+        ]),
     );
-    assert!(turn(&base, &json!([prompt("go")])).contains("first"));
+    let first = turn(&base, &json!([prompt("go")]));
+    assert!(first.contains("first") && first.contains("Read"));
     assert!(turn(&base, &json!([prompt("go"), called(), result()])).contains("second"));
     let resumed = json!([prompt("go"), called(), result(), called(), prompt("again")]);
     assert!(turn(&base, &resumed).contains("first"), "a new prompt starts the script over");

@@ -97,7 +97,7 @@ fn runtime_descriptors(pid: i32) -> Res<usize> {
 }
 
 /// User and system time, by PID.
-fn ticks(pids: &[i32]) -> Res<BTreeMap<i32, u64>> {
+pub fn ticks(pids: &[i32]) -> Res<BTreeMap<i32, u64>> {
     let mut all = BTreeMap::new();
     for pid in pids {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

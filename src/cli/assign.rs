@@ -2,19 +2,23 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::block_on;
-use super::print::{self, BOLD, DIM, styled};
+use super::loud::Verbose;
+use super::print::{self, DIM, styled};
 use crate::domain::text;
 use crate::ops::assign::{Report, Tick, assign};
 use crate::ops::{Context, Failure};
-use crate::plan::Skip;
+use crate::plan::{Drift, Skip};
 
 /// Pair idle workers with open issues: one tick, for cron
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   claude-workers assign --dry-run      what would be started, and why the rest is left alone
-  claude-workers assign -v             what was asked of GitHub, request by request
+  claude-workers assign -v             what was asked of GitHub, and why the rest is left alone
+  claude-workers assign --json | jq -r '.started[].run'
 
 In cron:
   */5 * * * * /usr/local/bin/claude-workers assign -q")]
@@ -25,22 +29,33 @@ pub(super) struct Args {
     /// Say nothing when there is nothing to do
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Show every request, and why issues are left alone
-    #[arg(short, long)]
-    verbose: bool,
+    /// Print what was done, or would be, as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    verbose: Verbose,
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let report = match block_on(assign(ctx, args.dry_run))? {
-        Tick::AlreadyRunning => {
-            if !args.quiet {
-                print::out("another assign is under way; nothing to do\n");
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        Tick::Done(report) => report,
+    let tick = block_on(assign(ctx, args.dry_run))?;
+    let nothing = Report::default();
+    let (report, already_running) = match &tick {
+        Tick::AlreadyRunning => (&nothing, true),
+        Tick::Done(report) => (report.as_ref(), false),
     };
-    show(&report, args);
+    if args.json {
+        print::json(&as_json(report, already_running, args.dry_run))?;
+    } else if !already_running {
+        show(report, args);
+    } else if !args.quiet {
+        print::out("another assign is under way; nothing to do\n");
+    }
+    if args.verbose.verbose && !args.dry_run && !args.json {
+        for line in left_alone(report) {
+            print::note(&line);
+        }
+    }
+    args.verbose.requests(&report.usage);
     for problem in &report.problems {
         print::failure(problem);
     }
@@ -48,32 +63,86 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(code.unwrap_or(ExitCode::SUCCESS))
 }
 
+fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json::Value {
+    let taken_up = report
+        .taken_up
+        .iter()
+        .map(|(worker, subject)| json!({ "worker": worker, "subject": subject }));
+    let planned = report.planned.iter().map(|(worker, (repo, issue), title)| {
+        json!({ "worker": worker, "repo": repo, "issue": issue, "title": title })
+    });
+    let skipped = report.skipped.iter().map(
+        |((repo, issue), why)| json!({ "repo": repo, "issue": issue, "why": why.to_string() }),
+    );
+    let mended = report.mended.iter().map(|left| {
+        json!({
+            "repo": left.repo, "issue": left.issue, "label": left.label, "why": left.to_string(),
+        })
+    });
+    let problems = report.problems.iter().map(|failure| {
+        json!({
+            "message": failure.message, "hint": failure.hint, "exitCode": failure.exit as u8,
+        })
+    });
+    json!({
+        "version": 1,
+        "alreadyRunning": already_running,
+        "dryRun": dry_run,
+        "idle": report.idle,
+        "openIssues": report.open_issues,
+        "mended": mended.collect::<Vec<_>>(),
+        "takenUp": taken_up.collect::<Vec<_>>(),
+        "started": report.started.iter().map(print::run_json).collect::<Vec<_>>(),
+        "planned": planned.collect::<Vec<_>>(),
+        "skipped": skipped.collect::<Vec<_>>(),
+        "problems": problems.collect::<Vec<_>>(),
+        "github": {
+            "requests": report.usage.requests,
+            "notModified": report.usage.not_modified,
+            "remaining": report.usage.remaining,
+            "limit": report.usage.limit,
+            "reset": report.usage.reset,
+        },
+    })
+}
+
+fn left_alone(report: &Report) -> impl Iterator<Item = String> {
+    let lines = report.skipped.iter();
+    lines
+        .map(|((repo, number), why)| text::one_line(&format!("{repo}#{number}: {why}"), usize::MAX))
+}
+
 fn show(report: &Report, args: &Args) {
     let mut out = String::new();
+    let width = print::width();
+    let mut line = |line: &str| {
+        out.push_str(&print::cut(line, width));
+        out.push('\n');
+    };
+    // Titles are strangers' words.
+    let dim = |words: &str| styled(DIM, &text::one_line(words, usize::MAX));
     for (worker, subject) in &report.taken_up {
-        out.push_str(&format!("worker {worker} carries on with {subject}\n"));
+        line(&format!("worker {worker} carries on with {subject}"));
+    }
+    for left in &report.mended {
+        let verb = if args.dry_run { "would take" } else { "took" };
+        let Drift { label, repo, issue, .. } = left;
+        line(&format!("{verb} {label} off {repo}#{issue}, where it {left}"));
     }
     for started in &report.started {
         let run = &started.run;
-        let title = run.title.as_deref().unwrap_or("");
-        out.push_str(&format!("worker {} works on {}", run.worker, run.subject()));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        let title = dim(run.title.as_deref().unwrap_or(""));
+        line(&format!("worker {} works on {} {title}", run.worker, run.subject()));
     }
     for (worker, (repo, number), title) in &report.planned {
-        out.push_str(&format!("would start worker {worker} on {repo}#{number}"));
-        out.push_str(&format!(" {}\n", styled(DIM, &text::one_line(title, 60))));
+        line(&format!("would start worker {worker} on {repo}#{number} {}", dim(title)));
     }
-    if args.dry_run || args.verbose {
-        for ((repo, number), why) in &report.skipped {
-            out.push_str(&styled(DIM, &format!("{repo}#{number}: {why}")));
-            out.push('\n');
-        }
-    }
-    if args.verbose {
-        out.push_str(&requests(report));
+    if args.dry_run {
+        left_alone(report).for_each(|words| line(&styled(DIM, &words)));
     }
     let quiet_tick = report.started.is_empty()
         && report.taken_up.is_empty()
+        && report.mended.is_empty()
         && report.planned.is_empty()
         && report.problems.is_empty();
     if quiet_tick && !args.quiet {
@@ -100,19 +169,4 @@ fn nothing(report: &Report) -> String {
         groups.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let detail = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     format!("nothing to do: {} idle, {} open issues{detail}\n", report.idle, report.open_issues)
-}
-
-fn requests(report: &Report) -> String {
-    let usage = &report.usage;
-    let mut out = String::new();
-    for asked in &usage.items {
-        let status = asked.status.map_or("no answer".to_owned(), |s| s.to_string());
-        out.push_str(&format!("  {status} {}\n", asked.what));
-    }
-    let left = match (usage.remaining, usage.limit) {
-        (Some(remaining), Some(limit)) => format!("; {remaining} of {limit} left this hour"),
-        _ => String::new(),
-    };
-    let total = format!("{} requests, {} of them free (304)", usage.requests, usage.not_modified);
-    out + &format!("{}{left}\n", styled(BOLD, &total))
 }

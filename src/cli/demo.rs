@@ -1,6 +1,5 @@
 //! `demo`
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::print::{self, BOLD, CYAN, GREEN, RED, styled};
@@ -24,10 +23,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let env = Env::of_process();
-    let colour = std::io::stdout().is_terminal();
     crate::demo::run(args.keep, env.get("PATH"), &mut |line| {
         let style = match line.trim_start() {
-            _ if !colour => None,
             l if l.starts_with('$') => Some(CYAN),
             l if l.starts_with('+') => Some(GREEN),
             l if l.starts_with('-') => Some(RED),

@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use super::loud::{Quiet, Verbose};
 use super::{block_on, print};
 use crate::domain::{IssueNumber, Kind, RepoSlug, WorkerId};
 use crate::ops::dispatch::{Dispatched, Request, dispatch};
-use crate::ops::{Context, Exit, Failure};
+use crate::ops::{Context, Exit, Failure, repo_meant};
 
 /// Give one issue, or a prompt of your own, to a worker
 #[derive(Debug, clap::Args)]
@@ -49,6 +50,10 @@ pub(super) struct Args {
     /// Print the run as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    quiet: Quiet,
+    #[command(flatten)]
+    verbose: Verbose,
 }
 
 /// What a prompt can ask for by name.
@@ -85,26 +90,6 @@ fn word(value: &str) -> Result<String, String> {
 const MAX_PROMPT: u64 = 8 << 20;
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let Dispatched { run, pid } = start(ctx, args)?;
-    if args.json {
-        return print::json(&run_json(&run, pid));
-    }
-    print::out(&format!(
-        "worker {} works on {} (run {}, pid {pid})\n",
-        run.worker,
-        run.subject(),
-        run.run
-    ));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn run_json(run: &crate::domain::Run, pid: u32) -> serde_json::Value {
-    let mut value = serde_json::to_value(run).unwrap_or_default();
-    value["pid"] = pid.into();
-    value
-}
-
-fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
     let request = Request {
         repo: args.repo.clone(),
         issue: args.issue,
@@ -117,7 +102,30 @@ fn start(ctx: &Context, args: &Args) -> Result<Dispatched, Failure> {
         abandoned_by: None,
     };
     let github = ctx.github()?;
-    block_on(dispatch(ctx, &github, request))
+    let started = block_on(dispatch(ctx, &github, request));
+    args.verbose.requests(&github.usage());
+    let started = started.map_err(|failure| with_repo_meant(ctx, &args.repo, failure))?;
+    if args.json {
+        return print::json(&print::run_json(&started));
+    }
+    let Dispatched { run, pid } = &started;
+    args.quiet.out(&format!(
+        "worker {} works on {} (run {}, pid {pid})\n",
+        run.worker,
+        run.subject(),
+        run.run
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A repository that GitHub does not have, or does not show, may be a slip of the hand.
+fn with_repo_meant(ctx: &Context, repo: &RepoSlug, failure: Failure) -> Failure {
+    match (failure.exit, repo_meant(ctx, repo)) {
+        (Exit::Refused | Exit::Access, Some(meant)) => {
+            failure.hint(format!("did you mean {meant}?"))
+        }
+        _ => failure,
+    }
 }
 
 /// The prompt, byte for byte.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::block_on;
+use super::loud::Verbose;
 use super::print::{self, CYAN, GREEN, RED, YELLOW, styled};
 use crate::ops::doctor::{Grade, doctor};
 use crate::ops::{Context, Failure};
@@ -19,10 +20,16 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    verbose: Verbose,
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
-    let checks = block_on(async { Ok(doctor(ctx).await) })?;
+    let github = ctx.github();
+    let checks = block_on(async { Ok(doctor(ctx, github.as_ref()).await) })?;
+    if let Ok(github) = &github {
+        args.verbose.requests(&github.usage());
+    }
     let failed = checks.iter().any(|c| c.grade == Grade::Failure);
     let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if args.json {

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
 use super::print::{self, BOLD, DIM, outcome_style, table};
 use crate::domain::{Outcome, RepoSlug, WorkerId, text};
 use crate::ops::queries::{Filter, history, history_lines};
-use crate::ops::{Context, Failure};
+use crate::ops::{Context, Failure, repo_meant};
 use crate::store::{Line, Skipped};
 
 /// Show finished runs: outcome, pull request, minutes and cost
@@ -29,11 +30,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "OWNER/NAME")]
     repo: Option<RepoSlug>,
     /// Only those with this outcome
-    #[arg(long)]
+    #[arg(long, value_parser = outcome())]
     outcome: Option<Outcome>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// clap knows the values: for its help, completions and "did you mean".
+fn outcome() -> impl TypedValueParser<Value = Outcome> {
+    PossibleValuesParser::new(Outcome::ALL.map(Outcome::as_str))
+        .try_map(|word| word.parse::<Outcome>())
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -69,6 +76,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         let narrowed = args.since.is_some() || args.repo.is_some() || args.outcome.is_some();
         let such = if narrowed { "no such run" } else { "no run" };
         print::out(&format!("{such} has finished yet\n"));
+        if let Some(meant) = args.repo.as_ref().and_then(|repo| repo_meant(ctx, repo)) {
+            print::hint(&format!("did you mean {meant}?"));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let rows: Vec<_> = lines.iter().map(row).collect();
@@ -94,7 +104,7 @@ fn row(line: &Line) -> Vec<(anstyle::Style, String)> {
     };
     let last = match &line.pr {
         Some(url) => text::one_line(url, 200),
-        None => text::one_line(&line.summary, 90),
+        None => text::one_line(&line.summary, usize::MAX),
     };
     vec![
         (DIM, line.started_at.strftime("%Y-%m-%d %H:%M").to_string()),

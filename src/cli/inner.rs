@@ -6,7 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+
 use super::block_on;
+use super::complete::Style;
 use crate::domain::{BranchName, WorkerId};
 use crate::git::clone::{self, Request};
 use crate::git::sweep;
@@ -49,6 +52,16 @@ enum Command {
         /// What git wants
         action: String,
     },
+    /// Say how a half-written command line can go on
+    Complete {
+        /// In which way
+        style: Style,
+        /// Which of the words is being written, from 0
+        index: usize,
+        /// The words of the line, the program's name first
+        #[arg(last = true)]
+        words: Vec<OsString>,
+    },
     /// Be the demo's agent
     DemoAgent {
         /// The git program
@@ -60,7 +73,9 @@ enum Command {
 
 /// Whether a command line that starts with `word` is one of these.
 pub(super) fn is_ours(word: &OsStr) -> bool {
-    ["supervise", "step", "jail", "git-credential", "demo-agent"].iter().any(|own| word == *own)
+    ["supervise", "step", "jail", "git-credential", "complete", "demo-agent"]
+        .iter()
+        .any(|own| word == *own)
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -103,6 +118,10 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Jail { what: Jail::Clone } => clone_inside()?,
         Command::GitCredential { action } => {
             super::print::out(&crate::git::credential(&action));
+        }
+        Command::Complete { style, index, words } => {
+            let cli = super::Cli::command();
+            super::print::out(&super::complete::answer(cli, style, words, index));
         }
         Command::DemoAgent { git, prompt } => {
             crate::demo::agent::run(&git, &prompt).map_err(|e| Failure::new(Exit::Failed, e))?;
@@ -191,7 +210,6 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn every_hidden_command_is_known_and_no_other() {

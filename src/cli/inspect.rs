@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use super::print;
+use super::{print, watch};
 use crate::domain::WorkerId;
-use crate::ops::watching::Log;
+use crate::executor::Said;
+use crate::ops::log::Log;
 use crate::ops::{Context, Failure};
 
-/// Show what an agent is doing: one line for each message and tool
+/// Show what an agent is doing: one line for each message and tool, of the current run or the last
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,21 +27,22 @@ pub(super) struct Args {
     follow: bool,
 }
 
-/// The longest line shown, in characters.
-const WIDTH: usize = 160;
+/// The longest line where there is no terminal, in characters.
+const WIDE: usize = 400;
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let log = Log::of(ctx, &args.id)?;
-    let (lines, end) = log.last_lines(args.lines, WIDTH)?;
-    for line in lines {
-        print::out(&(line + "\n"));
+    let width = print::width();
+    let most = width.unwrap_or(WIDE);
+    let shown = |said: &Said| Some(print::cut(&said.line(most)?, width) + "\n");
+    let (lines, end) = log.last_lines(args.lines, most)?;
+    print::out(&lines.iter().map(|line| print::cut(line, width) + "\n").collect::<String>());
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
     }
-    if args.follow {
-        log.follow(ctx, end, |_, said| {
-            for line in said.iter().filter_map(|s| s.line(WIDTH)) {
-                print::out(&(line + "\n"));
-            }
-        })?;
-    }
+    let end = log.follow(ctx, end, |said| {
+        print::out(&said.iter().filter_map(shown).collect::<String>());
+    })?;
+    watch::note(end.as_ref());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,15 @@
 //! `logs`
 
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufReader, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use super::print::{self, CYAN, DIM, RED, styled};
-use crate::domain::WorkerId;
+use super::watch;
+use crate::domain::{WorkerId, text};
 use crate::executor::Said;
-use crate::ops::watching::Log;
+use crate::ops::log::Log;
 use crate::ops::{Context, Exit, Failure};
 
 /// Print the whole conversation of a worker's current run, or of its last one
@@ -39,57 +41,56 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         print::out(&format!("{}\n", log.path().display()));
         return Ok(ExitCode::SUCCESS);
     }
-    if args.raw && !args.follow && !std::io::stdout().is_terminal() {
-        return copy(log.path());
-    }
-    let each = |line: &[u8], said: Vec<Said>| {
-        if args.raw {
-            raw(line);
-        } else {
-            for said in &said {
-                print::out(&shown(said));
-            }
-        }
-    };
-    if args.follow {
-        log.follow(ctx, 0, each)?;
-    } else {
-        log.read(each)?;
+    let readable = |said: &[Said]| print::out(&said.iter().map(shown).collect::<String>());
+    match (args.raw, args.follow) {
+        (false, false) => log.read(readable)?,
+        (false, true) => watch::note(log.follow(ctx, 0, readable)?.as_ref()),
+        (true, false) if !std::io::stdout().is_terminal() => copy(&log)?,
+        (true, false) => log.read_raw(raw)?,
+        (true, true) => watch::note(log.follow_raw(ctx, 0, raw)?.as_ref()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The whole of a log, readable.
 pub(super) fn whole(log: &Log) -> Result<ExitCode, Failure> {
-    log.read(|_, said| said.iter().for_each(|said| print::out(&shown(said))))?;
+    log.read(|said| print::out(&said.iter().map(shown).collect::<String>()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file itself, by the kernel.
-fn copy(path: &std::path::Path) -> Result<ExitCode, Failure> {
-    let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
-    let mut log = File::open(path).map_err(fail)?;
-    match std::io::copy(&mut log, &mut std::io::stdout().lock()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(fail(e)),
-        _ => Ok(ExitCode::SUCCESS),
+/// The file itself: by the kernel into another file, else in large pieces.
+fn copy(log: &Log) -> Result<(), Failure> {
+    let mut log_file = BufReader::with_capacity(128 << 10, log.file()?);
+    // Not through the standard library's own buffer, which looks for the ends of lines.
+    let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match out.and_then(|mut out| std::io::copy(&mut log_file, &mut out)) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, format!("cannot copy {}: {e}", log.path().display())))
+        }
+        _ => Ok(()),
     }
 }
 
-fn raw(line: &[u8]) {
+fn raw(bytes: &[u8]) {
     if std::io::stdout().is_terminal() {
-        print::out(&tame(&String::from_utf8_lossy(line)));
+        print::out(&tame(&String::from_utf8_lossy(bytes)));
         return;
     }
     let mut out = std::io::stdout().lock();
-    if out.write_all(line).and_then(|()| out.flush()).is_err() {
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
 }
 
-/// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`.
+/// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`, other
+/// invisible ones are left out.
 pub(super) fn tame(text: &str) -> String {
-    let tame = |c: char| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c };
-    text.chars().map(tame).collect()
+    let tame = |c: char| match c {
+        '\n' | '\t' => Some(c),
+        _ if c.is_control() => Some('\u{fffd}'),
+        _ => Some(c).filter(|c| !text::is_invisible(*c)),
+    };
+    text.chars().filter_map(tame).collect()
 }
 
 /// Answers of tools are cut here: they are what the agent read, not what it said.
@@ -113,15 +114,9 @@ fn shown(said: &Said) -> String {
             text + "\n"
         }
         Said::Todos(todos) => {
-            let mark = |status: &str| match status {
-                "completed" => "✓",
-                "in_progress" => "→",
-                _ => "○",
-            };
-            let lines = todos.iter().map(|t| format!("  {} {}\n", mark(&t.status), tame(&t.what)));
+            let lines = todos.iter().map(|t| format!("  {} {}\n", t.status.mark(), tame(&t.what)));
             lines.collect::<String>() + "\n"
         }
-        // The same words have just been said.
-        Said::End(_) => String::new(),
+        Said::End(how) => format!("{}\n", styled(DIM, &format!("ended: {}", tame(how)))),
     }
 }

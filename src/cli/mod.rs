@@ -4,6 +4,8 @@
 //! arguments and its function side by side.
 
 mod assign;
+mod complete;
+mod completions;
 mod demo;
 mod dispatch;
 mod doctor;
@@ -12,7 +14,10 @@ mod history;
 mod init;
 mod inner;
 mod inspect;
+mod live;
 mod logs;
+mod loud;
+mod man;
 mod print;
 mod refresh;
 mod reset;
@@ -21,6 +26,7 @@ mod rm;
 mod show;
 mod status;
 mod stop;
+mod todos;
 mod update;
 mod watch;
 
@@ -28,7 +34,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::config::{Env, Flags, env};
 use crate::ops::{Context, Exit, Failure};
@@ -36,7 +42,7 @@ use crate::ops::{Context, Exit, Failure};
 /// Works on your open GitHub issues while you sleep: pairs idle workers with open issues, runs a
 /// coding agent for each in a sandbox, and opens the pull requests.
 #[derive(Debug, Parser)]
-#[command(name = "claude-workers", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "claude-workers", version, max_term_width = 100, after_help = after_help())]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
@@ -49,10 +55,10 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 struct Everywhere {
     /// Where workers and their records live [default: ~/workers]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     root: Option<PathBuf>,
     /// Configuration file [default: ~/.config/claude-workers/config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Base of GitHub's REST API [default: <https://api.github.com>]
     #[arg(long, global = true, value_name = "URL")]
@@ -72,11 +78,18 @@ Examples:
   claude-workers init 01 02                  make two workers
   claude-workers assign --dry-run            show what would be started
   claude-workers dispatch -r octo/app -i 22  work on one issue now
-  claude-workers status                      who is doing what
+  claude-workers status                      who is doing what";
 
-Exit codes:
-  0 done   1 could not do it   2 wrong usage or configuration   3 no idle worker
-  4 task refused   5 GitHub access   6 rate limit   7 no sandbox";
+/// How the part of a help text begins that tells them.
+const EXIT_CODES: &str = "Exit codes:";
+
+fn after_help() -> String {
+    let mut help = format!("{EXAMPLES}\n\n{EXIT_CODES}");
+    for (code, meaning) in Exit::MEANINGS {
+        help.push_str(&format!("\n  {code}  {}", man::plain(meaning)));
+    }
+    help
+}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -93,11 +106,14 @@ enum Command {
     Watch(watch::Args),
     Inspect(inspect::Args),
     Logs(logs::Args),
+    Todos(todos::Args),
     History(history::Args),
     Show(show::Args),
     Gc(gc::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the program and says how it went.
@@ -166,22 +182,28 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Watch(args) => watch::run(&context()?, &args),
         Command::Inspect(args) => inspect::run(&context()?, &args),
         Command::Logs(args) => logs::run(&context()?, &args),
+        Command::Todos(args) => todos::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Show(args) => show::run(&context()?, &args),
         Command::Gc(args) => gc::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 
 /// Runs asynchronous work on this thread. Made only by the commands that talk to GitHub.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?
-        .block_on(work)
+        .map_err(|e| Failure::new(Exit::Failed, format!("cannot start the runtime: {e}")))?;
+    let done = runtime.block_on(work);
+    // A name that is still being looked up, for work that was given up, is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 #[cfg(test)]
@@ -208,6 +230,30 @@ mod tests {
             }
             let help = command.clone().render_long_help().to_string();
             assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_told_in_the_same_words_everywhere() {
+        let readme = include_str!("../../README.md");
+        for (code, meaning) in Exit::MEANINGS {
+            assert!(readme.contains(&format!("| {code} | {meaning} |\n")), "{code} in the README");
+        }
+        for outcome in crate::domain::Outcome::ALL {
+            let (code, name) = (watch::code(outcome), outcome.as_str());
+            let told = [format!("{code} `{name}`"), format!("{code} for `{name}`")];
+            assert!(told.iter().any(|t| readme.contains(t)), "{name} in the README");
+        }
+    }
+
+    #[test]
+    fn every_shape_of_json_is_documented() {
+        let documented = include_str!("../../docs/json.md");
+        for command in Cli::command().get_subcommands() {
+            let prints_json = command.get_arguments().any(|a| a.get_long() == Some("json"));
+            let heading = format!("\n## `{}`\n", command.get_name());
+            let has_section = documented.contains(&heading);
+            assert_eq!(prints_json, has_section, "{} in docs/json.md", command.get_name());
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Output: one place that knows of colours, tables and closed pipes.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::{AnsiColor, Reset, Style};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::config::{Env, env};
 use crate::domain::Outcome;
+use crate::ops::dispatch::Dispatched;
 use crate::ops::{Exit, Failure};
 
 /// Bold.
@@ -25,15 +29,7 @@ pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
 /// program quietly, as with other tools.
 pub(super) fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    // Stripped here and not on the way: anstream hands on every line and every style by itself.
-    let written = match anstream::AutoStream::choice(&stdout) {
-        anstream::ColorChoice::Never => {
-            let plain = anstream::adapter::strip_str(text).to_string();
-            stdout.write_all(plain.as_bytes())
-        }
-        _ => stdout.write_all(text.as_bytes()),
-    };
-    let written = written.and_then(|()| stdout.flush());
+    let written = stdout.write_all(dressed(text).as_bytes()).and_then(|()| stdout.flush());
     if let Err(e) = written {
         if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
@@ -41,6 +37,69 @@ pub(super) fn out(text: &str) {
         let _ = writeln!(std::io::stderr(), "error: cannot write the output: {e}");
         std::process::exit(1);
     }
+}
+
+/// The text as standard output shows it: without styles where they are not wanted.
+pub(super) fn dressed(text: &str) -> Cow<'_, str> {
+    // Stripped here and not on the way: anstream hands on every line and every style by itself.
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string().into(),
+        _ => text.into(),
+    }
+}
+
+/// The columns of the terminal that standard output is, or what `COLUMNS` says they are. Nothing in
+/// a pipe: a script sees everything.
+pub(super) fn width() -> Option<usize> {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let asked = Env::of_process().get(env::COLUMNS).and_then(|columns| columns.parse().ok());
+    asked.or_else(|| Some(size(&stdout)?.0)).filter(|columns| *columns > 0)
+}
+
+/// Columns and rows of a terminal, if it says.
+pub(super) fn size(terminal: &impl std::os::fd::AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    let size = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (size.0 > 0 && size.1 > 0).then_some(size)
+}
+
+/// How many columns a line takes; styles take none.
+pub(super) fn columns(line: &str) -> usize {
+    anstream::adapter::strip_str(line).map(UnicodeWidthStr::width).sum()
+}
+
+/// The line, ending in `…` if it takes more than `width` columns. Styles are kept.
+pub(super) fn cut(line: &str, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| columns(line) > *width) else { return line.to_owned() };
+    let (mut out, mut left) = (String::new(), width.saturating_sub(1));
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        if c == '\u{1b}' {
+            out.push(c);
+            out.extend(rest.by_ref().take_while(|c| *c != 'm').chain(['m']));
+            continue;
+        }
+        let taken = c.width().unwrap_or(0);
+        if taken > left {
+            break;
+        }
+        left -= taken;
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    if out.contains('\u{1b}') {
+        out.push_str(&Reset.to_string());
+    }
+    out
+}
+
+fn is_address(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(' ')
 }
 
 /// Writes a line to standard error.
@@ -56,11 +115,15 @@ pub(super) fn question(text: &str) {
 
 /// Cause and hint.
 pub(super) fn failure(failure: &Failure) {
-    let mut stderr = anstream::stderr();
-    let _ = writeln!(stderr, "{RED}error:{RED:#} {failure}");
-    if let Some(hint) = &failure.hint {
-        let _ = writeln!(stderr, "{CYAN}hint:{CYAN:#} {hint}");
+    let _ = writeln!(anstream::stderr(), "{RED}error:{RED:#} {failure}");
+    if let Some(text) = &failure.hint {
+        hint(text);
     }
+}
+
+/// What to do next.
+pub(super) fn hint(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{CYAN}hint:{CYAN:#} {text}");
 }
 
 /// A value as JSON, on one document, with a newline.
@@ -69,6 +132,13 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot write JSON: {e}")))?;
     out(&(text + "\n"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run that was started, with the PID of its supervisor, which is not in the record yet.
+pub(super) fn run_json(started: &Dispatched) -> serde_json::Value {
+    let mut value = serde_json::to_value(&started.run).unwrap_or_default();
+    value["pid"] = started.pid.into();
+    value
 }
 
 /// A styled word.
@@ -85,24 +155,33 @@ pub(super) fn outcome_style(outcome: Outcome) -> Style {
     }
 }
 
-/// Rows in columns, each as wide as its widest cell. The last column is not padded.
+/// Rows in columns, each as wide as its widest cell. The last column is not padded, and is cut where
+/// the terminal ends.
 pub(super) fn table(rows: &[Vec<(Style, String)>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|r| r.get(column)).map(|(_, t)| t.chars().count()).max().unwrap_or(0)
+    table_within(rows, width())
+}
+
+/// The same, cut at `width` columns.
+pub(super) fn table_within(rows: &[Vec<(Style, String)>], width: Option<usize>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widest = |column: usize| {
+        rows.iter().filter_map(|r| r.get(column)).map(|(_, t)| columns(t)).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let widths: Vec<usize> = (0..count).map(widest).collect();
     let mut text = String::new();
     for row in rows {
+        // What is empty at the end of a row needs no column.
+        let used = row.iter().rposition(|(_, cell)| !cell.is_empty()).map_or(0, |last| last + 1);
         let mut line = String::new();
-        for (i, (style, cell)) in row.iter().enumerate() {
+        let mut pad = 0;
+        for ((style, cell), width) in row[..used].iter().zip(&widths) {
+            line.extend(std::iter::repeat_n(' ', pad));
             line.push_str(&styled(*style, cell));
-            if i + 1 < row.len() {
-                let pad = widths[i].saturating_sub(cell.chars().count()) + 2;
-                line.extend(std::iter::repeat_n(' ', pad));
-            }
+            pad = width - columns(cell) + 2;
         }
-        text.push_str(line.trim_end());
+        // Half an address leads nowhere.
+        let whole = row[..used].last().is_some_and(|(_, cell)| is_address(cell));
+        text.push_str(&cut(&line, width.filter(|_| !whole)));
         text.push('\n');
     }
     text
@@ -152,6 +231,46 @@ mod tests {
     fn columns_line_up() {
         let plain = |t: &str| (Style::new(), t.to_owned());
         let rows = vec![vec![plain("a"), plain("bb")], vec![plain("ccc"), plain("")]];
-        assert_eq!(table(&rows), "a    bb\nccc\n");
+        assert_eq!(table_within(&rows, None), "a    bb\nccc\n");
+    }
+
+    #[test]
+    fn columns_line_up_where_letters_are_wide_or_take_no_room() {
+        let plain = |t: &str| (Style::new(), t.to_owned());
+        let rows =
+            ["検索", "ab", "e\u{301}e\u{301}e\u{301}", "🦀"].map(|t| vec![plain(t), plain("|")]);
+        let shown = table_within(&rows, None);
+        let at = |line: &str| columns(line.split('|').next().unwrap());
+        assert!(shown.lines().all(|line| at(line) == 6), "{shown}");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_letters_and_never_wider_than_asked() {
+        assert_eq!(cut("検索が遅い", Some(10)), "検索が遅い");
+        assert_eq!(cut("検索が遅い", Some(9)), "検索が遅…");
+        assert_eq!(cut("検索が遅い", Some(8)), "検索が…");
+        // The accent belongs to its letter.
+        assert_eq!(cut("e\u{301}e\u{301}e\u{301}", Some(2)), "e\u{301}…");
+        assert_eq!(cut("abc", Some(1)), "…");
+        assert_eq!(cut("abc", Some(0)), "");
+        assert_eq!(cut("abc", None), "abc");
+        assert_eq!(cut(&styled(BOLD, "abcd"), Some(3)), "\u{1b}[1mab…\u{1b}[0m");
+        for text in ["検a索e\u{301}🦀x👍🏽y", "🇯🇵🇯🇵🇯🇵", "plain words"] {
+            for width in 0..20 {
+                assert!(columns(&cut(text, Some(width))) <= width, "{text} {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_cut_at_the_end_and_an_address_is_not() {
+        let plain = |t: &str| (Style::new(), t.to_owned());
+        let rows = vec![
+            vec![plain("01"), plain("busy"), plain("a long title")],
+            vec![plain("02"), plain("idle"), plain("https://github.com/octo/app/pull/2")],
+        ];
+        let shown = table_within(&rows, Some(14));
+        assert_eq!(shown, "01  busy  a l…\n02  idle  https://github.com/octo/app/pull/2\n");
+        assert_eq!(table_within(&rows[..1], Some(6)), "01  b…\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::loud::{Quiet, Verbose};
 use super::{block_on, print};
 use crate::domain::WorkerId;
 use crate::ops::stop::reset;
@@ -23,14 +24,29 @@ pub(super) struct Args {
     /// Stop it if it is busy
     #[arg(short, long)]
     force: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    quiet: Quiet,
+    #[command(flatten)]
+    verbose: Verbose,
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let github = ctx.github()?;
-    let done = block_on(reset(ctx, &github, &args.id, args.force))?;
-    let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
-    let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
-    print::out(&format!("worker {} is idle; {what}\n", args.id));
+    let done = block_on(reset(ctx, &github, &args.id, args.force));
+    args.verbose.requests(&github.usage());
+    let done = done?;
+    if args.json {
+        print::json(&serde_json::json!({
+            "version": 1, "worker": args.id, "run": done.run, "left": done.left,
+        }))?;
+    } else {
+        let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
+        let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
+        args.quiet.out(&format!("worker {} is idle; {what}\n", args.id));
+    }
     if done.left.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

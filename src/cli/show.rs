@@ -6,7 +6,7 @@ use super::logs;
 use super::print::{self, BOLD, DIM, bytes, outcome_style, styled, table};
 use crate::domain::text;
 use crate::ops::archive::{Kept, Shown, show};
-use crate::ops::watching::Log;
+use crate::ops::log::Log;
 use crate::ops::{Context, Failure};
 
 /// Show everything of one run, under way or long over

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::loud::Quiet;
 use super::print;
 use crate::domain::WorkerId;
 use crate::ops::stop::stop;
@@ -19,10 +20,18 @@ pub(super) struct Args {
     /// The worker
     #[arg(value_name = "ID")]
     id: WorkerId,
+    /// Print the run as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    quiet: Quiet,
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let run = stop(ctx, &args.id)?;
-    print::out(&format!("worker {} has stopped working on {}\n", args.id, run.subject()));
+    if args.json {
+        return print::json(&run);
+    }
+    args.quiet.out(&format!("worker {} has stopped working on {}\n", args.id, run.subject()));
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,10 @@ pub const CLAUDE_CODE_OAUTH_TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 pub const OUTBOX: &str = "CLAUDE_WORKERS_OUTBOX";
 /// Set in an agent's environment: the worker's id.
 pub const WORKER: &str = "CLAUDE_WORKERS_WORKER";
+/// The terminal's width, if another than it says itself is wanted.
+pub const COLUMNS: &str = "COLUMNS";
+/// What kind of terminal it is.
+pub const TERM: &str = "TERM";
 
 /// What the host's git and the agents are told of the network.
 pub const NETWORK: &[&str] = &[

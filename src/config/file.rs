@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use crate::domain::{JailMode, RepoPattern};
+use crate::domain::{JailMode, RepoPattern, text};
 
 /// Who may start work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -195,11 +195,7 @@ fn parse(text: &str, path: &Path) -> Result<File, Error> {
 fn nearest(message: &str) -> Option<String> {
     let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
-    quoted
-        .map(|known| (strsim::damerau_levenshtein(wrong, known), known))
-        .filter(|(distance, _)| *distance <= wrong.len().max(3) / 2 + 1)
-        .min()
-        .map(|(_, known)| known.to_owned())
+    text::nearest(wrong, quoted).map(str::to_owned)
 }
 
 #[cfg(test)]

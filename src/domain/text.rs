@@ -151,6 +151,28 @@ pub fn one_line(text: &str, max: usize) -> String {
     out
 }
 
+/// Which of `known` was probably meant by `wrong`. Two numbers are the same with and without zeros in
+/// front, and otherwise no slip of the other.
+#[must_use]
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let is_number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let bare = |s: &str| s.trim_start_matches('0').to_owned();
+    let wrong = wrong.to_ascii_lowercase();
+    let distance = |known: &str| {
+        let known = known.to_ascii_lowercase();
+        if is_number(&wrong) && is_number(&known) {
+            return if bare(&wrong) == bare(&known) { 0 } else { usize::MAX };
+        }
+        strsim::damerau_levenshtein(&wrong, &known)
+    };
+    known
+        .into_iter()
+        .map(|known| (distance(known), known))
+        .filter(|(distance, _)| *distance <= wrong.chars().count().max(3) / 3)
+        .min()
+        .map(|(_, known)| known)
+}
+
 /// At most `max` bytes of `text`, cut between characters, from its end.
 #[must_use]
 pub fn tail(text: &str, max: usize) -> &str {
@@ -231,5 +253,24 @@ mod tests {
         fn cuts_fall_between_characters(s in any::<String>(), max in 0usize..20) {
             prop_assert!(head(&s, max).len() <= max && tail(&s, max).len() <= max);
         }
+    }
+
+    #[test]
+    fn the_nearest_is_what_a_slip_of_the_hand_meant() {
+        let ids = ["01", "02", "10", "laptop-3"];
+        for (wrong, meant) in [
+            ("1", Some("01")),
+            ("002", Some("02")),
+            ("010", Some("10")),
+            ("3", None),
+            ("12", None),
+            ("latpop-3", Some("laptop-3")),
+            ("Laptop-3", Some("laptop-3")),
+            ("server", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(wrong, ids), meant, "{wrong}");
+        }
+        assert_eq!(nearest("you/ap", ["you/app", "you/lib"]), Some("you/app"));
     }
 }

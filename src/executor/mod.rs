@@ -5,11 +5,15 @@
 
 mod claude;
 mod custom;
+mod lines;
 mod said;
+mod todos;
 
 use std::path::PathBuf;
 
-pub use said::{Said, Todo};
+pub use lines::LogLines;
+pub use said::Said;
+pub use todos::{Todo, TodoReader, TodoStatus};
 
 use crate::config::ExecutorSection;
 use crate::domain::{AgentReport, IssueNumber, JailMode, RepoSlug, text};
@@ -65,7 +69,23 @@ pub struct Unknown {
     known: Vec<String>,
 }
 
+impl Unknown {
+    /// The executor that was probably meant.
+    #[must_use]
+    pub fn meant(&self) -> Option<&str> {
+        text::nearest(&self.name, self.known.iter().map(String::as_str))
+    }
+}
+
 impl Executor {
+    /// The names of all executors: the built-in one, then those of the configuration.
+    #[must_use]
+    pub fn names(configured: &std::collections::BTreeMap<String, ExecutorSection>) -> Vec<String> {
+        let mut names = vec!["claude".to_owned()];
+        names.extend(configured.keys().filter(|k| *k != "claude").cloned());
+        names
+    }
+
     /// The executor called `name`: `claude`, or one of the configuration.
     ///
     /// # Errors
@@ -77,11 +97,7 @@ impl Executor {
         match (name, configured.get(name)) {
             ("claude", section) => Ok(Self::Claude(section.cloned().unwrap_or_default())),
             (_, Some(section)) => Ok(Self::Custom(section.clone())),
-            (_, None) => {
-                let mut known = vec!["claude".to_owned()];
-                known.extend(configured.keys().filter(|k| *k != "claude").cloned());
-                Err(Unknown { name: name.to_owned(), known })
-            }
+            (_, None) => Err(Unknown { name: name.to_owned(), known: Self::names(configured) }),
         }
     }
 
@@ -147,6 +163,15 @@ impl Executor {
         match self {
             Self::Claude(_) => said::of_claude(line),
             Self::Custom(_) => said::of_text(line),
+        }
+    }
+
+    /// A reader for its list of things to do, if its output tells of one.
+    #[must_use]
+    pub fn todos(&self) -> Option<TodoReader> {
+        match self {
+            Self::Claude(_) => Some(TodoReader::default()),
+            Self::Custom(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::todos::{self, Todo, TodoStatus};
 use crate::domain::text;
 
 /// One thing that an agent said or did.
@@ -15,19 +16,10 @@ pub enum Said {
     Tool(String, String),
     /// What a tool answered; whether that was an error.
     Answer(String, bool),
-    /// Its list of things to do, as it is now.
+    /// It wrote its list of things to do anew.
     Todos(Vec<Todo>),
-    /// Its final word.
+    /// It has ended, and how.
     End(String),
-}
-
-/// An entry of an agent's list of things to do.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Todo {
-    /// What is to be done.
-    pub what: String,
-    /// `pending`, `in_progress` or `completed`.
-    pub status: String,
 }
 
 impl Said {
@@ -35,12 +27,13 @@ impl Said {
     #[must_use]
     pub fn line(&self, max: usize) -> Option<String> {
         Some(match self {
-            Self::Words(words) | Self::Line(words) | Self::End(words) => text::one_line(words, max),
+            Self::Words(words) | Self::Line(words) => text::one_line(words, max),
+            Self::End(how) => text::one_line(&format!("ended: {how}"), max),
             Self::Tool(name, what) => text::one_line(&format!("{name} {what}"), max),
             Self::Answer(answer, true) => text::one_line(&format!("error: {answer}"), max),
             Self::Answer(_, false) => return None,
             Self::Todos(todos) => {
-                let done = todos.iter().filter(|t| t.status == "completed").count();
+                let done = todos.iter().filter(|t| t.status == TodoStatus::Completed).count();
                 format!("{done} of {} things done", todos.len())
             }
         })
@@ -56,7 +49,12 @@ pub(super) fn of_claude(line: &[u8]) -> Vec<Said> {
             Value::String(words) => vec![Said::Words(words.clone())],
             parts => parts.as_array().into_iter().flatten().flat_map(part).collect(),
         },
-        Some("result") => vec![Said::End(event["result"].as_str().unwrap_or("").to_owned())],
+        // Its `result` repeats what has just been said.
+        Some("result") => {
+            let key = if event["is_error"] == true { "terminal_reason" } else { "subtype" };
+            let how = event[key].as_str().or(event["subtype"].as_str()).unwrap_or_default();
+            vec![Said::End(how.to_owned())]
+        }
         _ => Vec::new(),
     }
 }
@@ -67,11 +65,10 @@ fn part(part: &Value) -> Vec<Said> {
         Some("text") => vec![Said::Words(words("text"))],
         Some("tool_use") => {
             let (name, input) = (words("name"), &part["input"]);
-            let mut said = vec![Said::Tool(name.clone(), what_for(input))];
-            if name == "TodoWrite" {
-                said.push(Said::Todos(todos(input)));
+            match &*name {
+                "TodoWrite" => vec![Said::Todos(todos::whole_list(input))],
+                _ => vec![Said::Tool(name, what_for(input))],
             }
-            said
         }
         Some("tool_result") => {
             let answer = match &part["content"] {
@@ -89,22 +86,27 @@ fn part(part: &Value) -> Vec<Said> {
 
 /// The one argument of a tool that says most, or all of them.
 fn what_for(input: &Value) -> String {
-    let telling =
-        ["command", "file_path", "path", "pattern", "query", "url", "description", "prompt"];
+    let telling = [
+        "command",
+        "file_path",
+        "path",
+        "pattern",
+        "query",
+        "url",
+        "subject",
+        "description",
+        "prompt",
+    ];
+    let words = |key: &str| input[key].as_str();
+    if let Some(task) = words("taskId") {
+        return [Some(task), words("status"), words("subject")]
+            .map(Option::unwrap_or_default)
+            .join(" ");
+    }
     telling
         .iter()
-        .find_map(|key| input[*key].as_str().map(str::to_owned))
+        .find_map(|key| words(key).map(str::to_owned))
         .unwrap_or_else(|| input.to_string())
-}
-
-fn todos(input: &Value) -> Vec<Todo> {
-    let entries = input["todos"].as_array().into_iter().flatten();
-    entries
-        .filter_map(|entry| {
-            let what = entry["content"].as_str()?.to_owned();
-            Some(Todo { what, status: entry["status"].as_str().unwrap_or("pending").to_owned() })
-        })
-        .collect()
 }
 
 /// A line of plain text.
@@ -126,6 +128,7 @@ mod tests {
             .collect();
         assert!(lines.iter().any(|l| l.starts_with("Bash ")), "{lines:?}");
         assert!(lines.iter().all(|l| !l.contains('{')), "{lines:?}");
+        assert_eq!(lines[lines.len() - 2..], ["The notes are mended.", "ended: success"]);
     }
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
         let line = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"TodoWrite",
             "input":{"todos":[{"content":"a","status":"completed"},{"content":"b"}]}}]}}"#;
         let said = of_claude(line.as_bytes());
-        assert_eq!(said[1].line(80).as_deref(), Some("1 of 2 things done"));
+        assert_eq!(said[0].line(80).as_deref(), Some("1 of 2 things done"));
     }
 
     #[test]

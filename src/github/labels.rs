@@ -1,6 +1,7 @@
 //! Labels: on the repository, on an issue, and who put them there.
 
 use http::Method;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::address::encode;
@@ -11,6 +12,15 @@ use super::transport::Ask;
 use super::{Error, GitHub, wire};
 use crate::domain::{IssueNumber, Label, RepoSlug};
 
+/// Who put a label on an issue, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// The login.
+    pub by: String,
+    /// By GitHub's clock, in whole seconds.
+    pub at: Timestamp,
+}
+
 impl GitHub {
     /// Who put `label` on the issue last, if it has not been taken off since. Nothing too if that
     /// person's account is deleted.
@@ -19,9 +29,10 @@ impl GitHub {
         repo: &RepoSlug,
         number: IssueNumber,
         label: &str,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Labelled>, Error> {
         let last = self.label_events(repo, number, label).await?.pop();
-        Ok(last.filter(|e| e.kind == "labeled").and_then(|e| e.actor).map(|a| a.login))
+        let on = last.filter(|event| event.kind == "labeled");
+        Ok(on.and_then(|on| Some(Labelled { by: on.actor?.login, at: on.created_at })))
     }
 
     /// Whether `label` is or ever was on the issue.

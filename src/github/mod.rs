@@ -42,6 +42,7 @@ use secrecy::SecretString;
 
 pub use error::{Error, ErrorKind};
 pub use issues::Comment;
+pub use labels::Labelled;
 pub use limits::{Cooldown, LimitKind};
 pub use pulls::NewPull;
 pub use repos::{Permission, RepoInfo, Viewer};

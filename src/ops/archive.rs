@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::queries::known;
 use super::{Context, Exit, Failure};
 use crate::domain::{Outcome, Run, RunId, WorkerId};
 use crate::store::{self, Archived, State, Worker};
@@ -155,24 +154,20 @@ fn under_way(worker: Worker) -> Option<(&'static str, Box<Run>)> {
     }
 }
 
-/// The current run of a worker, or else the last of its runs that has left a log, with that log.
+/// The last finished run of a worker that has left a log, with that log.
 ///
 /// # Errors
-/// When the worker does not exist, has no log, or none any more.
-pub fn log_of_worker(ctx: &Context, id: &WorkerId) -> Result<(Option<Run>, PathBuf), Failure> {
-    known(ctx, id)?;
-    let current = ctx.root.record(id).log();
-    if current.exists() {
-        return Ok((store::read_task(&ctx.root, id)?, current));
-    }
+/// When it has no log, or none any more.
+pub(super) fn last_log(ctx: &Context, id: &WorkerId) -> Result<(Run, PathBuf), Failure> {
     for one in newest_first(ctx, id)? {
         let log = one.file("log");
         let Ok(meta) = std::fs::symlink_metadata(&log) else { continue };
         if let Some(at) = emptied(&meta) {
             return Err(removed(&format!("the last run of worker {id}"), at));
         }
-        // A record that cannot be read has a log all the same.
-        return Ok((one.read().ok().flatten(), log));
+        if let Ok(Some(run)) = one.read() {
+            return Ok((run, log));
+        }
     }
     Err(Failure::new(Exit::Failed, format!("worker {id} has no log yet")))
 }

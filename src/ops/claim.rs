@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::dispatch::Request;
+use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, Run, WORKER_LABEL_COLOR, WorkerId,
@@ -23,8 +24,7 @@ pub(super) fn take_worker(ctx: &Context, wanted: Option<&WorkerId>) -> Result<Wo
     if let Some(id) = wanted
         && !workers.iter().any(|w| w.id == *id)
     {
-        return Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-            .hint(format!("make it: `claude-workers init {id}`")));
+        return Err(no_such_worker(ctx, id));
     }
     for worker in &workers {
         let suits = wanted.is_none_or(|id| *id == worker.id);

@@ -41,12 +41,13 @@ fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>)
     Check { what: what.to_owned(), grade, found: found.into(), mend: mend.map(str::to_owned) }
 }
 
-/// Looks at everything. GitHub is asked who the token's user is, and about named repositories.
-pub async fn doctor(ctx: &Context) -> Vec<Check> {
+/// Looks at everything. GitHub, if it can be asked, is asked who the token's user is, and about named
+/// repositories.
+pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
     checks.extend(workers(ctx));
     checks.extend([disk(ctx), memory()]);
-    checks.extend(token(ctx).await);
+    checks.extend(token(ctx, github).await);
     checks.push(cron(ctx));
     checks
 }
@@ -254,15 +255,15 @@ fn gib(bytes: u64) -> String {
     format!("{gib:.1} GiB")
 }
 
-async fn token(ctx: &Context) -> Vec<Check> {
-    let github = match ctx.github() {
+async fn token(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
+    let github = match github {
         Ok(github) => github,
         Err(Failure { message, hint, .. }) => {
             return vec![Check {
                 what: "token".into(),
                 grade: Grade::Failure,
-                found: message,
-                mend: hint,
+                found: message.clone(),
+                mend: hint.clone(),
             }];
         }
     };
@@ -310,7 +311,7 @@ async fn token(ctx: &Context) -> Vec<Check> {
             checks.push(check("token", grade, found, mend));
         }
     }
-    checks.extend(repositories(ctx, &github).await);
+    checks.extend(repositories(ctx, github).await);
     let usage = github.usage();
     if let (Some(remaining), Some(limit)) = (usage.remaining, usage.limit) {
         checks.push(check(

@@ -24,6 +24,28 @@ pub enum Exit {
     Sandbox = 7,
 }
 
+impl Exit {
+    /// Every code and what it means, in the words of the README, which are those of the help and
+    /// the manual pages too.
+    pub const MEANINGS: [(u8, &str); 9] = [
+        (0, "done (also: nothing to do, another `assign` is under way)"),
+        (Self::Failed as u8, "it could not be done; `doctor`: a check failed"),
+        (Self::Usage as u8, "wrong usage or configuration"),
+        (
+            Self::NoWorker as u8,
+            "no idle worker, or no such worker or run; `refresh`, `rm`: the worker is not idle",
+        ),
+        (
+            Self::Refused as u8,
+            "the task is refused: not an open issue, held, or it has a pull request",
+        ),
+        (Self::Access as u8, "GitHub does not accept the token, or the token may not do this"),
+        (Self::RateLimited as u8, "a rate limit of GitHub; nothing is sent until it is over"),
+        (Self::Sandbox as u8, "the sandbox cannot be had"),
+        (8, "`update --check`: there is something newer"),
+    ];
+}
+
 /// Cause, hint and exit code.
 #[derive(Debug)]
 pub struct Failure {
@@ -93,8 +115,11 @@ impl From<git::Error> for Failure {
 
 impl From<executor::Unknown> for Failure {
     fn from(e: executor::Unknown) -> Self {
-        Self::new(Exit::Usage, e.to_string())
-            .hint("add it as `[executors.NAME] command = [...]` to the configuration")
+        let hint = match e.meant() {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => "add it as `[executors.NAME] command = [...]` to the configuration".to_owned(),
+        };
+        Self::new(Exit::Usage, e.to_string()).hint(hint)
     }
 }
 

@@ -11,10 +11,12 @@
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`refresh`], [`remove`] | a home anew, or away |
 //! | [`update`] | a newer program in the place of this one |
-//! | [`queries`] | what people ask: status, history, logs |
+//! | [`queries`] | what people ask: status, history |
 //! | [`archive`] | one run, under way or long over |
-//! | [`watching`] | following an agent's words, waiting for its end |
 //! | [`gc`] | what is kept no longer |
+//! | [`drift`] | where GitHub's labels and the records disagree |
+//! | [`log`], [`todos`] | what an agent says and does, now and so far |
+//! | [`watching`] | waiting for the end of runs |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
@@ -25,12 +27,15 @@ mod claim;
 mod context;
 pub mod dispatch;
 pub mod doctor;
+pub mod drift;
 mod failure;
 mod filing;
 pub mod gc;
 mod hold;
 pub mod init;
 mod jailing;
+mod lists;
+pub mod log;
 mod prepare;
 mod prompt;
 pub mod publish;
@@ -40,10 +45,13 @@ pub mod remove;
 pub mod step;
 pub mod stop;
 pub mod supervise;
+pub mod todos;
 mod trust;
+mod unknown;
 pub mod update;
 mod verify;
 pub mod watching;
 
 pub use context::Context;
 pub use failure::{Exit, Failure};
+pub use unknown::repo_meant;

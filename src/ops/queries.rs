@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Exit, Failure};
+use super::drift::DriftEntry;
+use super::unknown::no_such_worker;
+use super::{Context, Failure};
 use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
 use crate::store::{self, Line, Skipped, State};
@@ -22,6 +24,9 @@ pub struct Status {
     pub sandbox: JailMode,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
+    /// Where GitHub disagrees, if it was asked and answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Vec<DriftEntry>>,
 }
 
 /// One worker.
@@ -71,6 +76,7 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
         workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+        drift: None,
     })
 }
 
@@ -111,8 +117,7 @@ pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {
     if store::ids(&ctx.root)?.contains(id) {
         return Ok(());
     }
-    Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-        .hint("`claude-workers status` lists them"))
+    Err(no_such_worker(ctx, id))
 }
 
 /// A finished run, with a line on why it ended as it did.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::refresh::take_idle;
 use super::stop::worker;
+use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure};
 use crate::domain::{Outcome, WorkerId};
 use crate::home::{self, remove_tree};
@@ -83,7 +84,7 @@ pub fn remove(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
     let last = store::retired(&ctx.root, Some(id))?.pop().map(|(_, record)| record);
     match new.or(last) {
         Some(record) => Ok(record.dir().to_owned()),
-        None => Err(Failure::new(Exit::NoWorker, format!("there is no worker {id}"))),
+        None => Err(no_such_worker(ctx, id)),
     }
 }
 

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::dispatch::start_supervisor;
+use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure, chores};
 use crate::domain::{AgentReport, Ended, Outcome, Phase, Run, WorkerId};
 use crate::github::GitHub;
@@ -19,10 +20,7 @@ use crate::store::{self, State, WorkerLock, is_locked};
 /// When there is none of this name.
 pub(super) fn worker(ctx: &Context, id: &WorkerId) -> Result<State, Failure> {
     let known = store::list(&ctx.root)?.into_iter().find(|w| w.id == *id);
-    known.map(|w| w.state).ok_or_else(|| {
-        Failure::new(Exit::NoWorker, format!("there is no worker {id}"))
-            .hint("`claude-workers status` lists them")
-    })
+    known.map(|w| w.state).ok_or_else(|| no_such_worker(ctx, id))
 }
 
 /// Ends the run of a busy worker: the agent is asked to end, killed after the grace, and confirmed

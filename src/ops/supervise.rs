@@ -7,7 +7,8 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -216,12 +217,7 @@ impl Supervisor<'_> {
         let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(paths.log())
-            .map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -242,6 +238,20 @@ impl Supervisor<'_> {
         process::kill_descendants();
         Ok(output.report(&watched, run))
     }
+}
+
+/// The log goes on after what an earlier attempt has written, on a new line: its supervisor may have
+/// died in the middle of one.
+fn open_log(path: &Path) -> std::io::Result<File> {
+    let mut log = File::options().create(true).read(true).append(true).mode(0o600).open(path)?;
+    let (len, mut last) = (log.metadata()?.len(), [b'\n']);
+    if len > 0 {
+        log.read_exact_at(&mut last, len - 1)?;
+    }
+    if last != [b'\n'] {
+        log.write_all(b"\n")?;
+    }
+    Ok(log)
 }
 
 /// An agent that writes more than this in one go has gone wrong; the disk must not fill.

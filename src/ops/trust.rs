@@ -52,6 +52,7 @@ impl<'a> Trusted<'a> {
             )));
         }
         let by = self.github.who_labelled(&issue.repo, issue.number, approval).await?;
+        let by = by.map(|labelled| labelled.by);
         match by {
             Some(login) if self.may_write(&issue.repo, &login).await? => Ok(None),
             Some(login) => Ok(Some(format!(

@@ -1,6 +1,10 @@
 //! Which process a PID means. A bare PID is never trusted: it comes round again.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A process, named so that it cannot be confused with a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +15,21 @@ pub struct Identity {
     pub start: u64,
     /// The boot.
     pub boot_id: String,
+}
+
+impl Identity {
+    /// A descriptor that becomes readable when the process ends; `None` if it has, or if this is not
+    /// the machine that it lives on.
+    #[must_use]
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // Asked in this order: if the PID is the right one's now, it was when it was opened.
+        let is_it = start_time(self.pid) == Some(self.start) && boot_id()? == self.boot_id;
+        // One that nobody has buried yet has its PID still.
+        let ended = poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], 0_u8).ok()? > 0;
+        (is_it && !ended).then_some(fd)
+    }
 }
 
 /// The identity of this process; `None` where `/proc` does not tell.
@@ -59,5 +78,8 @@ mod tests {
         let me = identity_of_self().unwrap();
         assert_eq!(start_time(me.pid), Some(me.start));
         assert_eq!(start_time(u32::MAX), None);
+        assert!(me.open().is_some());
+        assert!(Identity { start: me.start + 1, ..me.clone() }.open().is_none());
+        assert!(Identity { boot_id: "another".into(), ..me }.open().is_none());
     }
 }

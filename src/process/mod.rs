@@ -6,9 +6,11 @@
 mod command;
 mod identity;
 mod tree;
+mod waiting;
 mod watch;
 
 pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with};
 pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};
+pub use waiting::{Waiting, Woken};
 pub use watch::{End, Lines, Watched, watch};

@@ -269,7 +269,7 @@ fn next_limit(
 }
 
 /// Milliseconds rounded up, so that a wake-up never comes just before its time.
-fn timeout(wait: Duration) -> PollTimeout {
+pub(super) fn timeout(wait: Duration) -> PollTimeout {
     let ms = wait.as_millis() + u128::from(!wait.subsec_nanos().is_multiple_of(1_000_000));
     PollTimeout::try_from(ms.min(i32::MAX as u128)).unwrap_or(PollTimeout::MAX)
 }

@@ -1,6 +1,6 @@
 //! The archive, read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -196,17 +196,43 @@ pub fn completed_of_issue(
     repo: &RepoSlug,
     issue: IssueNumber,
 ) -> Result<Vec<Run>, Error> {
-    let prefix = format!("{}-{}-{issue}-", repo.owner(), repo.name());
+    let (runs, broken) = completed_of_issues(root, &BTreeSet::from([(repo.clone(), issue)]))?;
+    broken.into_iter().next().map_or(Ok(runs), |broken| Err(broken.why))
+}
+
+/// The finished runs of some issues on this machine, oldest first. What cannot be read is returned
+/// beside them.
+///
+/// # Errors
+/// When the root cannot be listed.
+pub fn completed_of_issues(
+    root: &Root,
+    issues: &BTreeSet<(RepoSlug, IssueNumber)>,
+) -> Result<Read<Run>, Error> {
+    let prefix = |(repo, issue): &(RepoSlug, IssueNumber)| {
+        format!("{}-{}-{issue}-", repo.owner(), repo.name())
+    };
+    let prefixes: Vec<String> = issues.iter().map(prefix).collect();
     let mut listed = archived(root, None)?;
-    listed.retain(|one| one.stem.starts_with(&prefix));
+    listed.retain(|one| prefixes.iter().any(|prefix| one.stem.starts_with(prefix)));
     let (mut runs, broken) = read_all(&listed, Archived::read);
-    if let Some(Skipped { why, .. }) = broken.into_iter().next() {
-        return Err(why);
-    }
     // `a-b/c` and `a/b-c` share a prefix.
-    runs.retain(|run| run.repo == *repo && run.issue == Some(issue));
+    runs.retain(|run| run.issue.is_some_and(|n| issues.contains(&(run.repo.clone(), n))));
     in_order(&mut runs);
-    Ok(runs)
+    Ok((runs, broken))
+}
+
+/// The finished runs, in no order, by the names of their files alone: id, worker, and repository and
+/// issue as they are written there (`octo-app-22`). What cannot be listed has none.
+#[must_use]
+pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
+    let name = |one: Archived| {
+        let (run, end) = (one.run_id()?, one.stem.len() - RunId::LEN);
+        Some((run, one.worker, one.stem[..end].strip_suffix('-')?.to_owned()))
+    };
+    let archives = archives(root).unwrap_or_default().into_iter();
+    let listed = archives.flat_map(|(worker, dir)| list(&worker, &dir).unwrap_or_default());
+    listed.filter_map(name).collect()
 }
 
 /// As much of a finished run as a line about it takes: most of a record is what the agent said.
@@ -361,6 +387,13 @@ mod tests {
         let ids: Vec<_> = runs.iter().map(|r| r.run.as_str()).collect();
         assert_eq!(ids, ["20261121T071500-0002", "20261121T071600-0001"]);
         assert_eq!(skipped.len(), 1);
+        let mut names = names_of_completed(&root);
+        names.sort();
+        let names: Vec<_> = names.iter().map(|(r, w, s)| format!("{r} {w} {s}")).collect();
+        assert_eq!(
+            names,
+            ["20261121T071500-0002 02 octo-app-22", "20261121T071600-0001 01 octo-app-22"]
+        );
         let repo = "octo/app".parse().unwrap();
         let of = |n: u64| completed_of_issue(&root, &repo, n.try_into().unwrap());
         assert!(of(22).unwrap_err().to_string().contains("octo-app-22-x.json"));

@@ -78,12 +78,33 @@ impl Root {
     /// The mirror of a repository; `server` is the base of its clone URL.
     #[must_use]
     pub fn mirror(&self, server: &str, repo: &RepoSlug) -> PathBuf {
+        let name = format!("{}.git", repo.name());
+        self.mirrors_of(server).join(repo.owner()).join(name)
+    }
+
+    /// The repositories of a server that there are mirrors of, in no order. What cannot be listed
+    /// has none.
+    #[must_use]
+    pub fn mirrored(&self, server: &str) -> Vec<RepoSlug> {
+        let below = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut repos = Vec::new();
+        for owner in below(&self.mirrors_of(server)) {
+            for mirror in below(&owner.path()) {
+                let (owner, name) = (owner.file_name(), mirror.file_name());
+                let name = name.to_str().and_then(|name| name.strip_suffix(".git"));
+                let (Some(owner), Some(name)) = (owner.to_str(), name) else { continue };
+                repos.extend(format!("{owner}/{name}").parse::<RepoSlug>());
+            }
+        }
+        repos
+    }
+
+    fn mirrors_of(&self, server: &str) -> PathBuf {
         let host = server.split_once("://").map_or(server, |(_, rest)| rest);
         let safe = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
         let host: String = host.chars().map(safe).collect();
         let host = if host.starts_with('.') { format!("_{host}") } else { host };
-        let name = format!("{}.git", repo.name());
-        self.mirrors().join(host.to_ascii_lowercase()).join(repo.owner()).join(name)
+        self.mirrors().join(host.to_ascii_lowercase())
     }
 
     /// A worker's clones, by owner.

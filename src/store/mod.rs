@@ -30,7 +30,8 @@ pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_pr
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
     Archived, Line, Read, Skipped, archived, archived_lines, completed, completed_lines,
-    completed_of_issue, completed_since, mark_cleared, patch_name, run_id_at_end,
+    completed_of_issue, completed_of_issues, completed_since, mark_cleared, names_of_completed,
+    patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};

@@ -61,7 +61,13 @@ fn comes_and_goes(tick: &str, its_files: &[&str]) {
     ] {
         assert_eq!(made.get(path).map(String::as_str), Some(what), "{path}");
     }
-    for path in its_files {
+    let told = [
+        "/usr/local/share/man/man1/claude-workers.1",
+        "/usr/local/share/man/man1/claude-workers-assign.1",
+        "/usr/local/share/bash-completion/completions/claude-workers",
+        "/usr/local/share/bash-completion/completions/cw",
+    ];
+    for path in told.iter().chain(its_files) {
         assert_eq!(made.get(*path).map(String::as_str), Some("f 644 root root "), "{path}");
     }
     let identity = vps.must(&["cat", "/home/worker/.gitconfig"]);

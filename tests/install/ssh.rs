@@ -233,6 +233,32 @@ fn a_run_outlives_the_connection_that_started_it() {
 }
 
 #[test]
+fn tab_on_the_laptop_and_on_the_server_knows_the_workers_of_the_server() {
+    let world = World::new("--no-tick");
+    let vps = &world.vps;
+    let ask = "COMP_WORDS=(cw status '') COMP_CWORD=2; _cw_complete cw '' status
+        printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let there = format!("source /usr/local/share/bash-completion/completions/cw; {ask}");
+    assert_eq!(vps.must(&["bash", "--norc", "-euc", &there]), "01\n");
+
+    let bin = tempfile::TempDir::new().unwrap();
+    std::os::unix::fs::symlink(laptops_script(), bin.path().join("cw")).unwrap();
+    let script: Ran =
+        vps.cw().args(["completions", "bash", "--name", "cw"]).output().unwrap().into();
+    std::fs::write(bin.path().join("script"), &script.out).unwrap();
+    let here = |more: &[(&str, &str)]| -> Ran {
+        let path = format!("{}:/usr/bin:/bin", bin.path().display());
+        let line = format!("source {}/script; {ask}", bin.path().display());
+        let mut bash = command("bash");
+        bash.args(["--norc", "-euc", &line]).env("PATH", path).envs(vps.laptop());
+        bash.envs(more.iter().copied()).output().unwrap().into()
+    };
+    assert_eq!(here(&[]).out, "01\n");
+    let nobody = here(&[("CW_HOST", "127.0.0.1"), ("CW_SSH", "ssh -F /dev/null -p 1")]);
+    assert_eq!((nobody.out.trim(), nobody.err.as_str()), ("", ""), "not a word about it");
+}
+
+#[test]
 fn a_worker_starts_no_work() {
     let world = World::new("--no-tick");
     let issue = world.open_issue().to_string();

@@ -108,7 +108,7 @@ fn where_the_token_may_not_list_across_repositories_each_costs_a_304() {
 
 /// The requests of the dispatcher itself in a tick that `-v` itemised.
 fn itemised(said: &Said) -> Vec<String> {
-    let items = said.out.lines().filter_map(|line| line.strip_prefix("  "));
+    let items = said.err.lines().filter_map(|line| line.strip_prefix("  "));
     items.filter_map(|item| Some(item.split_once(' ')?.1.to_owned())).collect()
 }
 

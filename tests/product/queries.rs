@@ -26,7 +26,7 @@ macro_rules! assert_says {
 }
 
 /// A worker in each state: idle, busy, crashed, broken.
-fn of_each_state() -> World {
+pub fn of_each_state() -> World {
     let world = World::with(&Config::default(), &["01", "02", "03", "04"]);
     world.agent("echo at work; mark start; sleep 1000");
     world.issue("Slow\u{1b}[31m search");

@@ -243,7 +243,7 @@ fn kill(pid: i32) {
 }
 
 /// Nothing here takes this long unless it hangs.
-const LONG: Duration = Duration::from_mins(3);
+pub const LONG: Duration = Duration::from_mins(3);
 
 /// An agent that does what it should.
 pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";

@@ -46,6 +46,13 @@ impl Turn {
         Self { text: None, tools: vec![(tool.to_owned(), input)] }
     }
 
+    /// The same with one more call, side by side with the others.
+    #[must_use]
+    pub fn and(mut self, tool: &str, input: Value) -> Self {
+        self.tools.push((tool.to_owned(), input));
+        self
+    }
+
     fn blocks(&self, id: usize) -> Vec<Value> {
         let text = self.text.iter().map(|text| json!({"type": "text", "text": text}));
         let tools = self.tools.iter().enumerate().map(|(i, (name, input))| {

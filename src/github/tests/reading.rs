@@ -181,7 +181,11 @@ async fn the_last_one_to_label_is_found_over_all_pages() {
     .await;
     let github = github(&server.url, dir.path());
     let who = async |label| github.who_labelled(&app(), number(22), label).await.unwrap();
-    assert_eq!(who("approved").await.as_deref(), Some("triager"));
+    let labelled = who("approved").await.unwrap();
+    assert_eq!(
+        (labelled.by.as_str(), labelled.at),
+        ("triager", "2026-11-21T10:05:00Z".parse().unwrap())
+    );
     for off in ["once", "never", "by-ghost", "same-second"] {
         assert_eq!(who(off).await, None, "{off}");
     }

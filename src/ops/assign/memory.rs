@@ -24,6 +24,10 @@ struct File {
     /// Trust as it was configured when these were written; another setting voids them.
     rules: String,
     refused: BTreeMap<String, Refusal>,
+    /// Labels `worker:NN` (`octo/app#22 worker:01`) that looked like ours and turned out to be
+    /// somebody else's, and how old the issue was then.
+    #[serde(default)]
+    not_ours: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,12 +62,14 @@ impl Memory {
             bytes.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
         let rules = rules(ctx);
         if file.rules != rules {
-            file = File { version: 1, rules, refused: BTreeMap::new() };
+            file = File { version: 1, rules, ..File::default() };
         }
         let open: std::collections::BTreeSet<String> = issues.map(key).collect();
-        let before = file.refused.len();
+        let size = |file: &File| file.refused.len() + file.not_ours.len();
+        let before = size(&file);
         file.refused.retain(|at, _| open.contains(at));
-        let changed = file.refused.len() != before;
+        file.not_ours.retain(|at, _| at.split_once(' ').is_some_and(|(at, _)| open.contains(at)));
+        let changed = size(&file) != before;
         Self { file, changed }
     }
 
@@ -84,6 +90,16 @@ impl Memory {
 
     pub(super) fn has_pull(&mut self, issue: &Issue, url: &str, now: Timestamp) {
         self.insert(issue, Some(url.to_owned()), None, now);
+    }
+
+    /// Whether the label turned out not to be ours, and nothing has changed since.
+    pub(super) fn is_not_ours(&self, issue: &Issue, label: &str) -> bool {
+        self.file.not_ours.get(&format!("{} {label}", key(issue))) == Some(&issue.updated_at)
+    }
+
+    pub(super) fn not_ours(&mut self, issue: &Issue, label: &str) {
+        self.file.not_ours.insert(format!("{} {label}", key(issue)), issue.updated_at);
+        self.changed = true;
     }
 
     fn insert(&mut self, issue: &Issue, pull: Option<String>, why: Option<String>, at: Timestamp) {

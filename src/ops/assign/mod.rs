@@ -7,6 +7,7 @@
 mod abandoned;
 mod look;
 mod memory;
+mod mend;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +15,14 @@ use jiff::Timestamp;
 
 use super::dispatch::{self, Dispatched, start_supervisor};
 use super::hold::Hold;
+use super::lists::{self, Seen};
 use super::{Context, Exit, Failure, chores, jailing};
 use crate::domain::{Issue, IssueNumber, Outcome, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
-use crate::plan::{self, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict};
-use crate::store::{self, AssignLock, State, WorkerLock};
+use crate::plan::{self, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
+use crate::store::{self, AssignLock, State, Worker, WorkerLock};
 use look::Look;
+use mend::mend;
 
 /// What a tick did.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct Report {
     pub started: Vec<Dispatched>,
     /// What would be started; only in a dry run.
     pub planned: Vec<(WorkerId, IssueRef, String)>,
+    /// Labels of ours that were left behind and are taken off (in a dry run: would be).
+    pub mended: Vec<Drift>,
     /// What is left alone, and why.
     pub skipped: Vec<(IssueRef, Skip)>,
     /// What went wrong; the rest went on.
@@ -83,7 +88,7 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         return Ok(Tick::Done(Box::new(report)));
     }
     let github = ctx.github()?;
-    let result = pair(ctx, &github, idle, dry_run, &mut report).await;
+    let result = pair(ctx, &github, &workers, idle, dry_run, &mut report).await;
     report.usage = github.usage();
     // What was started stays started: a failure on the way is one of the report's problems.
     if let Err(failure) = result {
@@ -129,12 +134,15 @@ const TOO_MANY: u32 = 3;
 async fn pair(
     ctx: &Context,
     github: &GitHub,
+    workers: &[Worker],
     mut idle: Vec<WorkerId>,
     dry_run: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let (issues, repos) = see(ctx, github, report).await?;
-    report.open_issues = issues.len();
+    let mut seen = lists::see(ctx, github, &mut report.problems).await?;
+    report.open_issues = seen.issues.len();
+    mend(ctx, github, workers, &mut seen, dry_run, report).await?;
+    let Seen { issues, repos, .. } = seen;
     let abandoned = abandoned::abandoned(ctx, &issues, &running(ctx)?, report);
     let mut look = Look::new(ctx, github, &issues, repos);
     let mut verdicts = BTreeMap::new();
@@ -252,81 +260,4 @@ fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         Failure::new(Exit::Sandbox, format!("the sandbox cannot be had: {why}"))
             .hint("`claude-workers doctor` says how to mend it")
     })
-}
-
-/// The open issues of the configured repositories, and what the token may do there.
-async fn see(
-    ctx: &Context,
-    github: &GitHub,
-    report: &mut Report,
-) -> Result<(Vec<Issue>, BTreeMap<RepoSlug, RepoFacts>), Failure> {
-    use crate::domain::RepoPattern;
-    let mut facts = BTreeMap::new();
-    let named: Option<Vec<&RepoSlug>> = ctx
-        .settings
-        .repos
-        .as_ref()
-        .and_then(|patterns| patterns.iter().map(RepoPattern::one).collect());
-    // One or two lists cost no more than the listing across all repositories, and where the token
-    // may not list across them there is nothing else.
-    if let Some(named) = named.filter(|n| n.len() <= 2 || !github.lists_across()) {
-        let issues = list_each(github, named.into_iter(), report).await?;
-        return Ok((issues, facts));
-    }
-    let wanted = |repo: &RepoSlug| match &ctx.settings.repos {
-        None => true,
-        Some(patterns) => patterns.iter().any(|p| p.matches(repo)),
-    };
-    let repos = github.my_repos(ctx.settings.repos.is_none()).await?;
-    for repo in repos.iter().filter(|r| wanted(&r.slug)) {
-        let known = RepoFacts {
-            archived: repo.archived || repo.disabled,
-            may_push: repo.may_push,
-            may_label: repo.may_label,
-        };
-        facts.insert(repo.slug.clone(), known);
-    }
-    for pattern in ctx.settings.repos.iter().flatten() {
-        if !facts.keys().any(|repo| pattern.matches(repo)) {
-            let what = format!("{pattern} is not among the repositories that the token can reach");
-            report.problems.push(
-                Failure::new(Exit::Access, what).hint("check `repos` and the token's access"),
-            );
-        }
-    }
-    if github.lists_across() {
-        match github.visible_open_issues().await {
-            Ok(mut issues) => {
-                issues.retain(|issue| facts.contains_key(&issue.repo));
-                return Ok((issues, facts));
-            }
-            Err(e) if e.is_not_available() => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    let with_issues = repos.iter().filter(|r| facts.contains_key(&r.slug) && r.open_issues > 0);
-    let issues = list_each(github, with_issues.map(|r| &r.slug), report).await?;
-    Ok((issues, facts))
-}
-
-/// The open issues of each repository; a bad one is reported and the rest goes on.
-async fn list_each(
-    github: &GitHub,
-    repos: impl Iterator<Item = &RepoSlug>,
-    report: &mut Report,
-) -> Result<Vec<Issue>, Failure> {
-    let mut issues = Vec::new();
-    for repo in repos {
-        match github.open_issues(repo).await {
-            Ok(some) => issues.extend(some),
-            Err(e) => {
-                let failure = Failure::from(e);
-                if failure.exit == Exit::RateLimited {
-                    return Err(failure);
-                }
-                report.problems.push(failure);
-            }
-        }
-    }
-    Ok(issues)
 }
