@@ -103,6 +103,8 @@ impl Host {
         {
             // Git runs a helper that starts with `!` by a shell; the path is quoted for it.
             let program = self.env.own_program.display().to_string().replace('\'', r"'\''");
+            // Newer versions of git need not be refused first.
+            config.push("http.proactiveAuth=basic".to_owned());
             config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
         }
         self.run(what, dir, &config, args, &[])

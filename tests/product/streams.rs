@@ -267,7 +267,7 @@ fn a_run_that_has_said_nothing_does_not_show_what_an_earlier_one_said() {
 }
 
 /// Makes the program `claude` print a recorded stream and wait for the word.
-fn claude_says(world: &World, stream: &str) {
+pub fn claude_says(world: &World, stream: &str) {
     let agents = world.dir.join("agents");
     fs::write(agents.join("stream.jsonl"), stream).unwrap();
     let script = "#!/bin/sh\ncat \"${0%/*}/stream.jsonl\"\n\
