@@ -1,5 +1,5 @@
 //! The figures that the program is built to reach, measured in one run: start, `status`,
-//! `dispatch`, clones, requests, supervisors, reading logs.
+//! `history`, `dispatch`, clones, requests, supervisors, reading logs.
 //!
 //! `benches/run` builds the program and starts this. It prints a table and judges nobody: timings
 //! depend on the machine and on what else it does, so medians are shown beside the best of all
@@ -10,6 +10,7 @@
 
 mod clones;
 mod dispatching;
+mod history;
 mod reading;
 mod requests;
 mod stage;
@@ -28,9 +29,10 @@ type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 type Measure = fn(&Workshop, &mut Table) -> Res;
 
-const SECTIONS: [(&str, Measure); 7] = [
+const SECTIONS: [(&str, Measure); 8] = [
     ("start", starting::measure),
     ("status", status::measure),
+    ("history", history::measure),
     ("dispatch", dispatching::measure),
     ("clone", clones::measure),
     ("requests", requests::measure),

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::print::{self, BOLD, DIM, outcome_style, table};
 use crate::domain::{Outcome, RepoSlug, WorkerId, text};
-use crate::ops::queries::{Filter, HistoryEntry, history};
+use crate::ops::queries::{Filter, history, history_lines};
 use crate::ops::{Context, Failure, repo_meant};
+use crate::store::{Line, Skipped};
 
 /// Show finished runs: outcome, pull request, minutes and cost
 #[derive(Debug, clap::Args)]
@@ -64,14 +65,14 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         outcome: args.outcome,
         since: args.since,
     };
-    let (entries, skipped) = history(ctx, &filter)?;
-    for broken in &skipped {
-        print::note(&format!("warning: {}", broken.why));
-    }
     if args.json {
+        let (entries, skipped) = history(ctx, &filter)?;
+        warn(&skipped);
         return print::json(&serde_json::json!({ "version": 1, "runs": entries }));
     }
-    if entries.is_empty() {
+    let (lines, skipped) = history_lines(ctx, &filter)?;
+    warn(&skipped);
+    if lines.is_empty() {
         let narrowed = args.since.is_some() || args.repo.is_some() || args.outcome.is_some();
         let such = if narrowed { "no such run" } else { "no run" };
         print::out(&format!("{such} has finished yet\n"));
@@ -80,27 +81,39 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<_> = entries.iter().map(row).collect();
+    let rows: Vec<_> = lines.iter().map(row).collect();
     print::out(&table(&rows));
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(entry: &HistoryEntry) -> Vec<(anstyle::Style, String)> {
+fn warn(skipped: &[Skipped]) {
+    for broken in skipped {
+        print::note(&format!("warning: {}", broken.why));
+    }
+}
+
+/// What of a run's id comes before the part shown: the date, which is shown beside it.
+const DATE: usize = "20261121T".len();
+
+fn row(line: &Line) -> Vec<(anstyle::Style, String)> {
     let plain = anstyle::Style::new();
-    let run = &entry.run;
-    let outcome = run.outcome().unwrap_or(Outcome::Lost);
-    let cost = run.agent.as_ref().and_then(|a| a.cost_usd);
-    let last = match &run.pr {
-        Some(pr) => pr.url.clone(),
-        None => text::one_line(&entry.summary, usize::MAX),
+    let outcome = line.ended.as_ref().map_or(Outcome::Lost, |e| e.outcome);
+    let subject = match line.issue {
+        Some(issue) => format!("{}#{issue}", line.repo),
+        None => line.repo.to_string(),
+    };
+    let last = match &line.pr {
+        Some(url) => text::one_line(url, 200),
+        None => text::one_line(&line.summary, usize::MAX),
     };
     vec![
-        (DIM, run.started_at.strftime("%Y-%m-%d %H:%M").to_string()),
-        (BOLD, run.worker.to_string()),
-        (plain, run.subject()),
+        (DIM, line.started_at.strftime("%Y-%m-%d %H:%M").to_string()),
+        (DIM, line.run.as_str()[DATE..].to_owned()),
+        (BOLD, line.worker.to_string()),
+        (plain, subject),
         (outcome_style(outcome), outcome.to_string()),
-        (plain, entry.minutes.map(|m| format!("{m} min")).unwrap_or_default()),
-        (plain, cost.map(|c| format!("${c:.2}")).unwrap_or_default()),
+        (plain, line.minutes.map(|m| format!("{m} min")).unwrap_or_default()),
+        (plain, line.cost_usd.map(|c| format!("${c:.2}")).unwrap_or_default()),
         (plain, last),
     ]
 }

@@ -12,6 +12,7 @@ use super::block_on;
 use super::complete::Style;
 use crate::domain::{BranchName, WorkerId};
 use crate::git::clone::{self, Request};
+use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
 use crate::sandbox::inside::{Orders, Verdict};
@@ -157,6 +158,14 @@ fn clone_inside() -> Result<(), Failure> {
             let (work, pack) = clone::collect(&collect)?;
             answer(&work)?;
             pack
+        }
+        Request::Survey(survey) => {
+            answer(&sweep::survey(&survey))?;
+            Vec::new()
+        }
+        Request::Sweep(sweep) => {
+            answer(&sweep::sweep(&sweep))?;
+            Vec::new()
         }
     };
     std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))

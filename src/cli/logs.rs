@@ -52,6 +52,12 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The whole of a log, readable.
+pub(super) fn whole(log: &Log) -> Result<ExitCode, Failure> {
+    log.read(|said| print::out(&said.iter().map(shown).collect::<String>()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The file itself: by the kernel into another file, else in large pieces.
 fn copy(log: &Log) -> Result<(), Failure> {
     let mut log_file = BufReader::with_capacity(128 << 10, log.file()?);
@@ -78,7 +84,7 @@ fn raw(bytes: &[u8]) {
 
 /// The agent's words must not act on a terminal: control characters are shown as `\u{fffd}`, other
 /// invisible ones are left out.
-fn tame(text: &str) -> String {
+pub(super) fn tame(text: &str) -> String {
     let tame = |c: char| match c {
         '\n' | '\t' => Some(c),
         _ if c.is_control() => Some('\u{fffd}'),

@@ -9,6 +9,7 @@ mod completions;
 mod demo;
 mod dispatch;
 mod doctor;
+mod gc;
 mod history;
 mod init;
 mod inner;
@@ -22,6 +23,7 @@ mod refresh;
 mod reset;
 mod restart;
 mod rm;
+mod show;
 mod status;
 mod stop;
 mod todos;
@@ -106,6 +108,8 @@ enum Command {
     Logs(logs::Args),
     Todos(todos::Args),
     History(history::Args),
+    Show(show::Args),
+    Gc(gc::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -139,6 +143,7 @@ impl Command {
                 | Self::Stop(_)
                 | Self::Restart(_)
                 | Self::Reset(_)
+                | Self::Gc(_)
                 | Self::Refresh(_)
                 | Self::Rm(_)
                 | Self::Update(_)
@@ -179,6 +184,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logs(args) => logs::run(&context()?, &args),
         Command::Todos(args) => todos::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
+        Command::Show(args) => show::run(&context()?, &args),
+        Command::Gc(args) => gc::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.
         Command::Demo(args) => demo::run(&args),

@@ -197,6 +197,20 @@ pub(super) fn duration(secs: i64) -> String {
     }
 }
 
+/// `512 B`, `3.4 KB`, `1.2 GB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    let mut unit = 1;
+    for name in ["KB", "MB", "GB", "TB"] {
+        unit *= 1000;
+        // As a tenth of the unit, in whole numbers.
+        if bytes < unit * 1000 && bytes >= 1000 {
+            let tenths = (bytes * 10).div_ceil(unit);
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +219,12 @@ mod tests {
     fn durations_are_short() {
         let shown = [0, 59, 60, 3599, 3600, 90_000, -5].map(duration);
         assert_eq!(shown, ["0s", "59s", "1m", "59m", "1h 0m", "1d 1h", "0s"]);
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let shown = [0, 999, 1000, 1_234_000, 2_000_000_000].map(bytes);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 KB", "1.3 MB", "2.0 GB"]);
     }
 
     #[test]

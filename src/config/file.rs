@@ -27,15 +27,36 @@ pub(super) struct Span(pub(super) Duration);
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = String::deserialize(d)?;
-        text.parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|span| Duration::try_from(span).ok())
-            .map(Self)
-            .ok_or_else(|| {
-                serde::de::Error::custom(format!(
-                    "{text:?} is not a length of time; write it like \"90s\", \"20m\" or \"2h\""
-                ))
-            })
+        parse_span(&text).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{text:?} is not a length of time; write it like \"90s\", \"20m\", \"2h\" or \"7d\""
+            ))
+        })
+    }
+}
+
+/// Days have 24 hours; months and years have no length.
+fn parse_span(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    span.to_duration(days).ok().and_then(|span| Duration::try_from(span).ok())
+}
+
+/// How long something is kept: a length of time, or `forever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keep(pub(super) Option<Duration>);
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        parse_span(&text).map(|span| Self(Some(span))).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{text:?} is not how long to keep something; write \"forever\", or like \"30d\" or \"8w\""
+            ))
+        })
     }
 }
 
@@ -52,6 +73,7 @@ pub(super) struct File {
     pub(super) credentials: CredentialsSection,
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
+    pub(super) retention: RetentionSection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
 
@@ -118,6 +140,15 @@ impl Default for GitSection {
     fn default() -> Self {
         Self { fetch_max_age: None, claims: true }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetentionSection {
+    pub(super) logs: Option<Keep>,
+    pub(super) records: Option<Keep>,
+    pub(super) mirrors: Option<Keep>,
+    pub(super) clones: Option<Keep>,
 }
 
 /// `[executors.NAME]`: how an agent is invoked.
@@ -201,7 +232,9 @@ mod tests {
             parse(block, Path::new("README.md")).unwrap();
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
-        for section in ["", "github", "assign", "limits", "credentials", "sandbox", "git"] {
+        for section in
+            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "retention"]
+        {
             let asked = if section.is_empty() {
                 "nope = 1".into()
             } else {
@@ -222,5 +255,16 @@ mod tests {
         let file = parse("[limits]\nwall_clock = '1h 30m'\ngrace = '5s'", Path::new("c")).unwrap();
         assert_eq!(file.limits.wall_clock, Some(Span(Duration::from_mins(90))));
         assert_eq!(file.limits.grace, Some(Span(Duration::from_secs(5))));
+        let kept = |text: &str| {
+            let text = format!("[retention]\nlogs = '{text}'");
+            parse(&text, Path::new("c")).map(|file| file.retention.logs.unwrap().0)
+        };
+        let days = |n: u64| Some(Duration::from_secs(n * 86_400));
+        assert_eq!(kept("2w 1d").unwrap(), days(15));
+        assert_eq!(kept("30 days").unwrap(), days(30));
+        assert_eq!(kept("forever").unwrap(), None);
+        for bad in ["-1d", "1mo", "1y", "soon", "", "5"] {
+            assert!(kept(bad).unwrap_err().to_string().contains("how long to keep"), "{bad}");
+        }
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Span};
+use super::file::{self, ExecutorSection, File, Keep, RetentionSection, Span};
 use super::{Env, Error, Trust, env};
 use crate::domain::{JailMode, Limits, RepoPattern};
+use crate::plan::gc::Retention;
 
 /// What the command line may override.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +68,8 @@ pub struct Settings {
     pub read_only: Vec<PathBuf>,
     /// How old a mirror may be before it is fetched again.
     pub fetch_max_age: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
     /// `[executors.NAME]`.
@@ -180,6 +183,7 @@ impl Settings {
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
             claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
+            retention: retention(&file.retention),
             executors: file
                 .executors
                 .into_iter()
@@ -216,6 +220,17 @@ impl Settings {
     #[must_use]
     pub fn clone_url(&self, repo: &crate::domain::RepoSlug) -> String {
         format!("{}/{repo}.git", self.server_url)
+    }
+}
+
+fn retention(section: &RetentionSection) -> Retention {
+    let defaults = Retention::default();
+    let keep = |key: Option<Keep>, default| key.map_or(default, |keep| keep.0);
+    Retention {
+        logs: keep(section.logs, defaults.logs),
+        records: keep(section.records, defaults.records),
+        mirrors: keep(section.mirrors, defaults.mirrors),
+        clones: keep(section.clones, defaults.clones),
     }
 }
 

@@ -342,6 +342,12 @@ pub struct RunId(String);
 string_id!(RunId);
 
 impl RunId {
+    /// Characters of every id.
+    pub const LEN: usize = 20;
+
+    /// The first of them say when it began, to the second.
+    pub const SECOND: usize = 15;
+
     /// Makes the id of a run that starts at `now`; `salt` tells apart runs of the same second.
     #[must_use]
     pub fn new(now: jiff::Timestamp, salt: u16) -> Self {
@@ -352,7 +358,7 @@ impl RunId {
 impl FromStr for RunId {
     type Err = IdError;
     fn from_str(s: &str) -> Result<Self, IdError> {
-        let shape = s.len() == 20
+        let shape = s.len() == Self::LEN
             && s.bytes().enumerate().all(|(i, b)| match i {
                 8 => b == b'T',
                 15 => b == b'-',

@@ -17,5 +17,5 @@ pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, Wo
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
 pub use run::{
     AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase, Run,
-    Work,
+    Work, minutes,
 };

@@ -417,9 +417,15 @@ impl Run {
     /// Whole minutes of the last attempt, rounded up, once it is over.
     #[must_use]
     pub fn minutes(&self) -> Option<i64> {
-        let took = self.ended_at?.duration_since(self.working_since()).as_millis().max(0);
-        i64::try_from((took + 59_999) / 60_000).ok()
+        minutes(self.working_since(), self.ended_at?)
     }
+}
+
+/// Whole minutes between two times, rounded up.
+#[must_use]
+pub fn minutes(from: Timestamp, to: Timestamp) -> Option<i64> {
+    let took = to.duration_since(from).as_millis().max(0);
+    i64::try_from((took + 59_999) / 60_000).ok()
 }
 
 impl FromStr for Outcome {

@@ -22,6 +22,10 @@ pub enum Request {
     Prepare(Prepare),
     /// Pack what the agent left.
     Collect(Collect),
+    /// Look into clones.
+    Survey(super::sweep::Survey),
+    /// Remove clones.
+    Sweep(super::sweep::Sweep),
 }
 
 /// Make or reset the clone and empty the outbox.
@@ -98,9 +102,9 @@ pub const MAX_ANSWER: u64 = super::publish::MAX_PACK + (1 << 20);
 /// More refs than anybody packs.
 const MAX_REFS: u64 = 64 << 20;
 
-struct Clone<'a> {
-    git: &'a Path,
-    dir: &'a Path,
+pub(super) struct Clone<'a> {
+    pub(super) git: &'a Path,
+    pub(super) dir: &'a Path,
 }
 
 impl Clone<'_> {
@@ -146,6 +150,12 @@ impl Clone<'_> {
     fn line(&self, args: &[&str]) -> Option<String> {
         let out = self.run("look", args, b"", 1 << 20).ok()?;
         Some(String::from_utf8_lossy(&out).trim().to_owned())
+    }
+
+    /// Whether it holds nothing that was not committed, as far as git can tell.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.look().is_ok_and(|seen| !seen.dirty)
+            && self.line(&["rev-parse", "--verify", "--quiet", "refs/stash"]).is_none()
     }
 
     fn look(&self) -> Result<Seen, Error> {
@@ -292,15 +302,26 @@ fn check_out(clone: &Clone<'_>, request: &Prepare) -> Result<(), Error> {
     clone.ok("check out the branch", &args)
 }
 
-/// Moves what is in the clone's place out of the way, under a name that is free.
-fn set_aside(dir: &Path) -> Result<(), Error> {
+/// What is put behind the name of something that is moved aside, before a number.
+const ASIDE: &str = ".broken-";
+
+/// The name that something had before it was moved aside, if this is the name of such.
+#[must_use]
+pub fn before_aside(name: &str) -> Option<&str> {
+    let (before, nth) = name.rsplit_once(ASIDE)?;
+    (!before.is_empty() && nth.parse::<u32>().is_ok()).then_some(before)
+}
+
+/// Moves what is in the clone's place out of the way, under a name that is free, and returns that.
+pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, Error> {
     let mut nth = 1;
     loop {
         let mut name = dir.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".broken-{nth}"));
+        name.push(format!("{ASIDE}{nth}"));
         let aside = dir.with_file_name(name);
         if fs::symlink_metadata(&aside).is_err() {
-            return fs::rename(dir, &aside).map_err(io_error("move aside", dir));
+            fs::rename(dir, &aside).map_err(io_error("move aside", dir))?;
+            return Ok(aside);
         }
         nth += 1;
     }

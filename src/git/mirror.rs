@@ -136,6 +136,37 @@ impl Host {
     }
 }
 
+/// When a mirror was last brought up to date; of one that never was, when it last changed.
+#[must_use]
+pub fn fetched_at(path: &Path) -> Option<Timestamp> {
+    read_seen(path).map(|seen| seen.at).or_else(|| {
+        let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok()?;
+        Timestamp::try_from(changed).ok()
+    })
+}
+
+/// The ending of a mirror that is being removed.
+pub const REMOVING: &str = "removing";
+
+/// Removes a mirror, unless it is in use or has been fetched since it was seen.
+///
+/// # Errors
+/// Why it stays, in words.
+pub fn remove_mirror(path: &Path, seen_at: Option<Timestamp>) -> Result<(), String> {
+    let lock_path = path.with_extension("lock");
+    // It stays: whoever waits for it must not hold another one than who comes next.
+    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+    let lock = lock.map_err(|e| format!("{}: {e}", lock_path.display()))?;
+    if lock.try_lock().is_err() || fetched_at(path) != seen_at {
+        return Err("it has just been used".into());
+    }
+    // Half a mirror must not be taken for one.
+    let away = path.with_extension(REMOVING);
+    fs::rename(path, &away)
+        .and_then(|()| fs::remove_dir_all(&away))
+        .map_err(|e| format!("{}: {e}", path.display()))
+}
+
 /// Git's own locks are held for a moment, and nobody else writes here: an old one was left by a git
 /// that was killed, and every later fetch would refuse because of it.
 fn remove_stale_locks(dir: &Path) {

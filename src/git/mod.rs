@@ -5,7 +5,7 @@
 //!   The host never runs git in a clone that an agent could write: its configuration and hooks are
 //!   the agent's.
 //! - **In the jail** ([`clone`]): our binary, as a jail's first process, makes and resets the clone
-//!   and packs what the agent committed. What it reports is a claim; the host checks the objects.
+//!   and packs what the agent committed; [`sweep`] removes clones. What it reports is a claim; the host checks the objects.
 
 mod claims;
 pub mod clone;
@@ -13,10 +13,11 @@ mod host;
 mod mirror;
 mod outbox;
 mod publish;
+pub mod sweep;
 
 pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
-pub use mirror::Mirror;
+pub use mirror::{Mirror, REMOVING, fetched_at, remove_mirror};
 pub use publish::Imported;
 
 use std::path::PathBuf;

@@ -44,6 +44,7 @@ pub use error::Error;
 pub use lived::{open_up, remove_tree};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
+pub use staging::STAGING;
 
 use crate::domain::{JailMode, WorkerId};
 use source::Found;

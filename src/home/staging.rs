@@ -62,8 +62,11 @@ impl Staging {
     }
 }
 
+/// What the names of directories begin with in which homes are being made.
+pub const STAGING: &str = ".new-";
+
 fn prefix(id: &WorkerId) -> String {
-    format!(".new-{id}-")
+    format!("{STAGING}{id}-")
 }
 
 /// Whether `name` is the staging directory of `id`, and not of an id that begins with it.

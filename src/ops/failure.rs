@@ -33,7 +33,7 @@ impl Exit {
         (Self::Usage as u8, "wrong usage or configuration"),
         (
             Self::NoWorker as u8,
-            "no idle worker, or no such worker; `refresh`, `rm`: the worker is not idle",
+            "no idle worker, or no such worker or run; `refresh`, `rm`: the worker is not idle",
         ),
         (
             Self::Refused as u8,

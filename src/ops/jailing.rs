@@ -172,19 +172,20 @@ pub(super) fn agent_env(
 }
 
 /// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
-/// the answer line and the raw bytes after it. `meanwhile` is called while it runs.
+/// the answer line and the raw bytes after it. The mirror of `repo`, if there is one, can be read
+/// in there. `meanwhile` is called while it runs.
 pub(super) fn ask_inside(
     ctx: &Context,
     worker: &WorkerId,
-    repo: &RepoSlug,
+    repo: Option<&RepoSlug>,
     request: &crate::git::clone::Request,
     max: u64,
     meanwhile: impl FnOnce(),
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
     let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
     let mut child = if let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? {
-        let mirror = ctx.mirror_path(repo);
-        let jail = bare_jail(ctx, bwrap, worker, Some(&mirror)).map_err(|e| e.to_string())?;
+        let mirror = repo.map(|repo| ctx.mirror_path(repo)).filter(|mirror| mirror.is_dir());
+        let jail = bare_jail(ctx, bwrap, worker, mirror.as_deref()).map_err(|e| e.to_string())?;
         jailed(&jail, &own_words(&["jail", "clone"]))
     } else {
         let mut own = command(own_program().map_err(|e| e.to_string())?);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memrchr;
 
+use super::archive::{Shown, last_log};
 use super::queries::known;
 use super::watching::{End, Observed, Observer, end_of};
 use super::{Context, Exit, Failure};
@@ -44,7 +45,6 @@ impl Log {
     /// The same for a worker that is known to exist, and what it is doing.
     pub(super) fn in_state(ctx: &Context, id: &WorkerId, state: State) -> Result<Self, Failure> {
         let paths = ctx.root.record(id);
-        let name = |run: &Run| format!("{}.log", run.archive_stem());
         let (run, path, live) = match state {
             State::Busy(run) => (*run, paths.log(), true),
             State::Crashed(run) => (*run, paths.log(), false),
@@ -52,21 +52,28 @@ impl Log {
                 return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
             }
             State::Idle | State::Starting => {
-                let runs = store::completed(&ctx.root, Some(id))?.0;
-                let records = store::records(&ctx.root, id)?;
-                let log = |run: Run| {
-                    let mut paths = records.iter().map(|r| r.completed().join(name(&run)));
-                    paths.find(|path| path.exists()).map(|path| (run, path, false))
-                };
-                runs.into_iter().rev().find_map(log).ok_or_else(|| {
-                    Failure::new(Exit::Failed, format!("worker {id} has no log yet"))
-                })?
+                let (run, path) = last_log(ctx, id)?;
+                (run, path, false)
             }
         };
+        Ok(Self::at(ctx, run, path, live))
+    }
+
+    /// That of one run, as far as it is there now.
+    ///
+    /// # Errors
+    /// When it has none, or none any more.
+    pub fn of_run(ctx: &Context, shown: &Shown) -> Result<Self, Failure> {
+        Ok(Self::at(ctx, shown.run.as_ref().clone(), shown.log()?, false))
+    }
+
+    fn at(ctx: &Context, run: Run, path: PathBuf, live: bool) -> Self {
         // An executor that is configured no more is read as plain text.
         let executor = Executor::named(&run.executor, &ctx.settings.executors)
             .unwrap_or(Executor::Custom(crate::config::ExecutorSection::default()));
-        Ok(Self { path, archived: paths.completed().join(name(&run)), run, executor, live })
+        let name = format!("{}.log", run.archive_stem());
+        let archived = ctx.root.record(&run.worker).completed().join(name);
+        Self { path, archived, run, executor, live }
     }
 
     /// Where it is.

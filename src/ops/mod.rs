@@ -12,12 +12,15 @@
 //! | [`refresh`], [`remove`] | a home anew, or away |
 //! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history |
+//! | [`archive`] | one run, under way or long over |
+//! | [`gc`] | what is kept no longer |
 //! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`log`], [`todos`] | what an agent says and does, now and so far |
 //! | [`watching`] | waiting for the end of runs |
 //! | [`doctor`] | whether everything that is needed is there |
 
 mod anteroom;
+pub mod archive;
 pub mod assign;
 mod chores;
 mod claim;
@@ -27,6 +30,7 @@ pub mod doctor;
 pub mod drift;
 mod failure;
 mod filing;
+pub mod gc;
 mod hold;
 pub mod init;
 mod jailing;

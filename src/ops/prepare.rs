@@ -151,7 +151,7 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, &run.repo, &request, MAX_PATCH + (1 << 16), meanwhile)
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {
@@ -169,7 +169,7 @@ fn make_clone(
     if !patch.is_empty() {
         let completed = ctx.root.record(&run.worker).completed();
         make_private_dir(&completed).map_err(|e| e.to_string())?;
-        let name = format!("{}-{}-leftovers-{}.patch", run.repo.owner(), run.repo.name(), run.run);
+        let name = store::patch_name(&run.repo, &run.run);
         write_private(&completed.join(name), &patch).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))

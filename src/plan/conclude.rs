@@ -1,6 +1,6 @@
 //! How a run ended: decided from what was seen, not from what the agent says of itself.
 
-use crate::domain::{AgentReport, Ended, Kind, Outcome, Run, Work, text};
+use crate::domain::{AgentReport, Ended, Filed, Kind, Outcome, Run, Work, text};
 
 /// Decides the outcome.
 #[must_use]
@@ -84,13 +84,25 @@ fn failure(agent: &AgentReport) -> String {
 #[must_use]
 pub fn in_a_line(run: &Run) -> String {
     let Some(ended) = &run.ended else { return String::new() };
+    let report = || run.work.as_ref().and_then(|w| w.report.clone());
+    line_about(ended, &run.filed, report, || run.agent.as_ref().and_then(|a| a.last_words.clone()))
+}
+
+/// The same from its parts: of what was said only what the line shows is asked for.
+#[must_use]
+pub fn line_about(
+    ended: &Ended,
+    filed: &[Filed],
+    report: impl FnOnce() -> Option<String>,
+    last_words: impl FnOnce() -> Option<String>,
+) -> String {
     let words = match ended.outcome {
-        _ if !run.filed.is_empty() => {
-            let numbers: Vec<String> = run.filed.iter().map(|f| format!("#{}", f.number)).collect();
+        _ if !filed.is_empty() => {
+            let numbers: Vec<String> = filed.iter().map(|f| format!("#{}", f.number)).collect();
             Some(numbers.join(" "))
         }
-        Outcome::Succeeded => run.work.as_ref().and_then(|w| w.report.clone()),
-        _ => run.agent.as_ref().and_then(|a| a.last_words.clone()),
+        Outcome::Succeeded => report(),
+        _ => last_words(),
     };
     let line = words.map_or_else(|| ended.why.clone(), |words| format!("{}: {words}", ended.why));
     text::one_line(&line, 160)

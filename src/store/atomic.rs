@@ -10,6 +10,9 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::{Error, io_error};
 
+/// What the names of files begin with that are not whole yet.
+pub const TEMPORARY: &str = ".write-";
+
 /// Writes a file of mode 0600 so that a crash leaves the old one or the new one: a temporary file
 /// in the same directory, fsync, rename, fsync of the directory.
 ///
@@ -19,7 +22,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".write-")
+            .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(dir)?;
         file.write_all(content)?;

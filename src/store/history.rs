@@ -1,11 +1,17 @@
 //! The archive, read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::record::read_run;
-use super::{Error, Root, records, retired, workers, write_private};
-use crate::domain::{IssueNumber, RepoSlug, Run, RunId, WorkerId};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::record::{read_run, read_slim};
+use super::spread::{MANY, spread};
+use super::{Error, Root, io_error, records, retired, workers, write_private};
+use crate::domain::{Ended, Filed, IssueNumber, RepoSlug, Run, RunId, WorkerId, minutes};
+use crate::plan::line_about;
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -31,13 +37,153 @@ pub struct Skipped {
     pub why: Error,
 }
 
+impl Skipped {
+    /// The run's id, if the name ends in one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<RunId> {
+        self.path.file_stem()?.to_str().and_then(run_id_at_end)
+    }
+}
+
+/// What could be read of many records, and what could not.
+pub type Read<T> = (Vec<T>, Vec<Skipped>);
+
+/// A record in the archive, by its name; it has not been opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// Whose archive it is in.
+    pub worker: WorkerId,
+    /// The archive.
+    pub dir: PathBuf,
+    /// What the names of its files begin with: `<owner>-<repo>-<issue|prompt>-<run>`.
+    pub stem: String,
+    /// Whether a person has cleared it.
+    pub cleared: bool,
+}
+
+impl Archived {
+    /// The file of this run with such an ending: `json`, `log`, `supervisor.log`.
+    #[must_use]
+    pub fn file(&self, ending: &str) -> PathBuf {
+        self.dir.join(format!("{}.{ending}", self.stem))
+    }
+
+    /// The run's id, if the name ends in one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<RunId> {
+        run_id_at_end(&self.stem)
+    }
+
+    /// Reads the record. `None`: it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self) -> Result<Option<Run>, Error> {
+        let run = read_run(&self.file("json"))?;
+        Ok(run.map(|run| Run { cleared: self.cleared, ..run }))
+    }
+
+    fn read_line(&self) -> Result<Option<Line>, Error> {
+        read_slim(&self.file("json"))
+    }
+}
+
+/// The runs that the archive holds, by record and line, in no order; otherwise as [`completed`].
+///
+/// # Errors
+/// As for [`completed`].
+pub fn archived_lines(root: &Root) -> Result<Read<(Archived, Line)>, Error> {
+    let read = |one: &Archived| Ok(one.read_line()?.map(|line| (one.clone(), line)));
+    Ok(read_all(&archived(root, None)?, read))
+}
+
+/// The name, in the archive, of what an earlier run had left uncommitted when `run` began.
+#[must_use]
+pub fn patch_name(repo: &RepoSlug, run: &RunId) -> String {
+    format!("{}-{}-leftovers-{run}.patch", repo.owner(), repo.name())
+}
+
+/// The run's id at the end of the stem of a name in the archive.
+#[must_use]
+pub fn run_id_at_end(stem: &str) -> Option<RunId> {
+    stem.get(stem.len().checked_sub(RunId::LEN)?..)?.parse().ok()
+}
+
+/// The records of the archive by their names; of one worker if `only` names it.
+///
+/// # Errors
+/// When the root, or an archive that is there, cannot be listed.
+pub fn archived(root: &Root, only: Option<&WorkerId>) -> Result<Vec<Archived>, Error> {
+    let mut archives = archives(root)?;
+    archives.retain(|(worker, _)| only.is_none_or(|only| only == worker));
+    let mut all = Vec::new();
+    for listed in spread(&archives, MANY_LISTS, |(worker, dir)| list(worker, dir)) {
+        all.append(&mut listed?);
+    }
+    Ok(all)
+}
+
+/// Fewer archives are not worth a second thread.
+const MANY_LISTS: usize = 8;
+
+/// Every archive there is, and whose it is; those of retired workers too.
+fn archives(root: &Root) -> Result<Vec<(WorkerId, PathBuf)>, Error> {
+    let there = workers::recorded(root)?.into_iter().map(|id| (id.clone(), root.record(&id)));
+    let all = there.chain(retired(root, None)?);
+    Ok(all.map(|(id, record)| (id, record.completed())).collect())
+}
+
+fn list(worker: &WorkerId, dir: &Path) -> Result<Vec<Archived>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io_error("list", dir)(e)),
+    };
+    let (mut all, mut cleared) = (Vec::new(), HashSet::new());
+    for name in entries.flatten().filter_map(|e| e.file_name().into_string().ok()) {
+        if let Some(stem) = name.strip_suffix(".json") {
+            let (worker, dir, stem) = (worker.clone(), dir.to_owned(), stem.to_owned());
+            all.push(Archived { worker, dir, stem, cleared: false });
+        } else if let Some(stem) = name.strip_suffix(".cleared") {
+            cleared.insert(stem.to_owned());
+        }
+    }
+    for one in &mut all {
+        one.cleared = cleared.contains(&one.stem);
+    }
+    Ok(all)
+}
+
 /// All finished runs, oldest first; of one worker if `only` names it. What cannot be read is
 /// returned beside them.
 ///
 /// # Errors
 /// When the root cannot be listed.
-pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    collect(root, only, |_| true)
+pub fn completed(root: &Root, only: Option<&WorkerId>) -> Result<Read<Run>, Error> {
+    completed_since(root, only, None)
+}
+
+/// The finished runs that may have been started at or after a time, oldest first; records that are
+/// older by their names are not opened.
+///
+/// # Errors
+/// As for [`completed`].
+pub fn completed_since(
+    root: &Root,
+    only: Option<&WorkerId>,
+    since: Option<Timestamp>,
+) -> Result<Read<Run>, Error> {
+    let mut listed = archived(root, only)?;
+    leave_out_older(&mut listed, since);
+    let (mut runs, broken) = read_all(&listed, Archived::read);
+    in_order(&mut runs);
+    Ok((runs, broken))
+}
+
+/// Oldest first.
+fn in_order(runs: &mut [Run]) {
+    // The id is no finer than a second.
+    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
 }
 
 /// The finished runs of one issue on this machine, oldest first.
@@ -62,15 +208,17 @@ pub fn completed_of_issue(
 pub fn completed_of_issues(
     root: &Root,
     issues: &BTreeSet<(RepoSlug, IssueNumber)>,
-) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
+) -> Result<Read<Run>, Error> {
     let prefix = |(repo, issue): &(RepoSlug, IssueNumber)| {
         format!("{}-{}-{issue}-", repo.owner(), repo.name())
     };
     let prefixes: Vec<String> = issues.iter().map(prefix).collect();
-    let (mut runs, broken) =
-        collect(root, None, |name| prefixes.iter().any(|prefix| name.starts_with(prefix)))?;
+    let mut listed = archived(root, None)?;
+    listed.retain(|one| prefixes.iter().any(|prefix| one.stem.starts_with(prefix)));
+    let (mut runs, broken) = read_all(&listed, Archived::read);
     // `a-b/c` and `a/b-c` share a prefix.
     runs.retain(|run| run.issue.is_some_and(|n| issues.contains(&(run.repo.clone(), n))));
+    in_order(&mut runs);
     Ok((runs, broken))
 }
 
@@ -78,56 +226,143 @@ pub fn completed_of_issues(
 /// issue as they are written there (`octo-app-22`). What cannot be listed has none.
 #[must_use]
 pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
-    let mut names = Vec::new();
-    let present = workers::recorded(root).unwrap_or_default().into_iter();
-    let present = present.map(|worker| (root.record(&worker), worker));
-    let retired = retired(root, None).unwrap_or_default().into_iter();
-    for (record, worker) in present.chain(retired.map(|(worker, record)| (record, worker))) {
-        for path in records_in(&record.completed(), |_| true) {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            // `<owner>-<repo>-<issue|prompt>-<date>-<salt>`
-            let Some((what, salt)) = stem.rsplit_once('-') else { continue };
-            let Some((what, date)) = what.rsplit_once('-') else { continue };
-            if let Ok(run) = format!("{date}-{salt}").parse() {
-                names.push((run, worker.clone(), what.to_owned()));
-            }
-        }
-    }
-    names
+    let name = |one: Archived| {
+        let (run, end) = (one.run_id()?, one.stem.len() - RunId::LEN);
+        Some((run, one.worker, one.stem[..end].strip_suffix('-')?.to_owned()))
+    };
+    let archives = archives(root).unwrap_or_default().into_iter();
+    let listed = archives.flat_map(|(worker, dir)| list(&worker, &dir).unwrap_or_default());
+    listed.filter_map(name).collect()
 }
 
-fn collect(
+/// As much of a finished run as a line about it takes: most of a record is what the agent said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The run's id.
+    pub run: RunId,
+    /// The worker that had it.
+    pub worker: WorkerId,
+    /// The repository.
+    pub repo: RepoSlug,
+    /// The issue, if it had one.
+    pub issue: Option<IssueNumber>,
+    /// When it was claimed.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Whole minutes of its last attempt, rounded up.
+    pub minutes: Option<i64>,
+    /// How it ended.
+    pub ended: Option<Ended>,
+    /// Where its pull request is.
+    pub pr: Option<String>,
+    /// US dollars, by the agent's own account.
+    pub cost_usd: Option<f64>,
+    /// Why it ended, and what was said, in one line.
+    pub summary: String,
+}
+
+/// The same as the file holds it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Slim<'a> {
+    pub(super) version: u32,
+    run: RunId,
+    worker: WorkerId,
+    repo: RepoSlug,
+    issue: Option<IssueNumber>,
+    started_at: Timestamp,
+    attempt_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    ended: Option<Ended>,
+    pr: Option<SlimPull>,
+    #[serde(default)]
+    filed: Vec<Filed>,
+    #[serde(borrow)]
+    agent: Option<SlimAgent<'a>>,
+    #[serde(borrow)]
+    work: Option<SlimWork<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SlimPull {
+    url: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimAgent<'a> {
+    cost_usd: Option<f64>,
+    /// Not decoded before somebody wants it.
+    #[serde(borrow)]
+    last_words: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SlimWork<'a> {
+    #[serde(borrow)]
+    report: Option<&'a RawValue>,
+}
+
+impl From<Slim<'_>> for Line {
+    fn from(slim: Slim<'_>) -> Self {
+        let agent = slim.agent.as_ref();
+        let decode = |raw: &RawValue| serde_json::from_str(raw.get()).ok();
+        let report = || slim.work.as_ref().and_then(|w| w.report).and_then(decode);
+        let last_words = || agent.and_then(|a| a.last_words).and_then(decode);
+        let about = |ended| line_about(ended, &slim.filed, report, last_words);
+        Self {
+            summary: slim.ended.as_ref().map(about).unwrap_or_default(),
+            cost_usd: agent.and_then(|a| a.cost_usd),
+            run: slim.run,
+            worker: slim.worker,
+            repo: slim.repo,
+            issue: slim.issue,
+            started_at: slim.started_at,
+            ended_at: slim.ended_at,
+            minutes: slim
+                .ended_at
+                .and_then(|end| minutes(slim.attempt_at.unwrap_or(slim.started_at), end)),
+            ended: slim.ended,
+            pr: slim.pr.map(|pr| pr.url),
+        }
+    }
+}
+
+/// The finished runs as lines, oldest first; otherwise as [`completed_since`].
+///
+/// # Errors
+/// As for [`completed`].
+pub fn completed_lines(
     root: &Root,
     only: Option<&WorkerId>,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<(Vec<Run>, Vec<Skipped>), Error> {
-    let (mut runs, mut broken) = (Vec::new(), Vec::new());
-    let there = workers::recorded(root)?.into_iter().filter(|id| only.is_none_or(|o| o == id));
-    let there = there.map(|id| root.record(&id));
-    for record in there.chain(retired(root, only)?.into_iter().map(|(_, record)| record)) {
-        for path in records_in(&record.completed(), &wanted) {
-            match read_run(&path) {
-                Ok(Some(mut run)) => {
-                    run.cleared = path.with_extension(CLEARED).exists();
-                    runs.push(run);
-                }
-                Ok(None) => {}
-                Err(why) => broken.push(Skipped { path, why }),
-            }
-        }
-    }
-    // The id is no finer than a second.
-    runs.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
-    Ok((runs, broken))
+    since: Option<Timestamp>,
+) -> Result<Read<Line>, Error> {
+    let mut listed = archived(root, only)?;
+    leave_out_older(&mut listed, since);
+    let (mut lines, broken) = read_all(&listed, Archived::read_line);
+    lines.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
+    Ok((lines, broken))
 }
 
-fn records_in(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|e| e.file_name().to_str().is_some_and(|n| n.ends_with(".json") && wanted(n)))
-        .map(|e| e.path())
-        .collect()
+fn leave_out_older(listed: &mut Vec<Archived>, since: Option<Timestamp>) {
+    // A run's id and its start are of one reading of the clock, and ids sort by time.
+    let Some(oldest) = since.map(|at| RunId::new(at, 0)) else { return };
+    listed.retain(|one| one.run_id().is_none_or(|id| id >= oldest));
+}
+
+fn read_all<T: Send>(
+    listed: &[Archived],
+    read: impl Fn(&Archived) -> Result<Option<T>, Error> + Sync,
+) -> Read<T> {
+    let (mut all, mut broken) = (Vec::with_capacity(listed.len()), Vec::new());
+    for (one, read) in listed.iter().zip(spread(listed, MANY, read)) {
+        match read {
+            Ok(read) => all.extend(read),
+            Err(why) => broken.push(Skipped { path: one.file("json"), why }),
+        }
+    }
+    (all, broken)
 }
 
 #[cfg(test)]

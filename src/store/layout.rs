@@ -69,11 +69,17 @@ impl Root {
         self.pool().join("github")
     }
 
+    /// All mirrors, by host and owner.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.pool().join("mirrors")
+    }
+
     /// The mirror of a repository; `server` is the base of its clone URL.
     #[must_use]
     pub fn mirror(&self, server: &str, repo: &RepoSlug) -> PathBuf {
         let name = format!("{}.git", repo.name());
-        self.mirrors(server).join(repo.owner()).join(name)
+        self.mirrors_of(server).join(repo.owner()).join(name)
     }
 
     /// The repositories of a server that there are mirrors of, in no order. What cannot be listed
@@ -82,7 +88,7 @@ impl Root {
     pub fn mirrored(&self, server: &str) -> Vec<RepoSlug> {
         let below = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
         let mut repos = Vec::new();
-        for owner in below(&self.mirrors(server)) {
+        for owner in below(&self.mirrors_of(server)) {
             for mirror in below(&owner.path()) {
                 let (owner, name) = (owner.file_name(), mirror.file_name());
                 let name = name.to_str().and_then(|name| name.strip_suffix(".git"));
@@ -93,18 +99,24 @@ impl Root {
         repos
     }
 
-    fn mirrors(&self, server: &str) -> PathBuf {
+    fn mirrors_of(&self, server: &str) -> PathBuf {
         let host = server.split_once("://").map_or(server, |(_, rest)| rest);
         let safe = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
         let host: String = host.chars().map(safe).collect();
         let host = if host.starts_with('.') { format!("_{host}") } else { host };
-        self.pool().join("mirrors").join(host.to_ascii_lowercase())
+        self.mirrors().join(host.to_ascii_lowercase())
+    }
+
+    /// A worker's clones, by owner.
+    #[must_use]
+    pub fn clones(&self, worker: &WorkerId) -> PathBuf {
+        self.home(worker).join("github")
     }
 
     /// A worker's clone of a repository.
     #[must_use]
     pub fn clone_of(&self, worker: &WorkerId, repo: &RepoSlug) -> PathBuf {
-        self.home(worker).join("github").join(repo.owner()).join(repo.name())
+        self.clones(worker).join(repo.owner()).join(repo.name())
     }
 }
 

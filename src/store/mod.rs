@@ -21,14 +21,17 @@ mod layout;
 mod lock;
 mod record;
 mod retire;
+mod spread;
 mod tools;
 mod workers;
 
 pub(crate) use atomic::rename_new;
-pub use atomic::{make_private_dir, read_bounded, read_start, write_private};
+pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
-    Skipped, completed, completed_of_issue, completed_of_issues, mark_cleared, names_of_completed,
+    Archived, Line, Read, Skipped, archived, archived_lines, completed, completed_lines,
+    completed_of_issue, completed_of_issues, completed_since, mark_cleared, names_of_completed,
+    patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};

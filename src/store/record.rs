@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::atomic::sync_dir;
+use super::history::{Line, Slim};
 use super::{Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, write_private};
 use crate::domain::{CURRENT_VERSION, Run, WorkerId};
 
@@ -29,6 +30,19 @@ pub(super) fn read_run(path: &Path) -> Result<Option<Run>, Error> {
             Err(e) => e.to_string(),
             Ok(run) => format!("format version {} never was", run.version),
         })),
+    }
+}
+
+/// Reads a record for a line about it. `None`: there is none.
+pub(super) fn read_slim(path: &Path) -> Result<Option<Line>, Error> {
+    let Some(bytes) = read_bounded(path, MAX_RECORD)? else { return Ok(None) };
+    match serde_json::from_slice::<Slim<'_>>(&bytes) {
+        Ok(slim) if slim.version == CURRENT_VERSION => Ok(Some(slim.into())),
+        // What is wrong with it is said as of every record.
+        slim => match (read_run(path)?, slim) {
+            (Some(_), Err(e)) => Err(Error::Broken { path: path.to_owned(), why: e.to_string() }),
+            (None, _) | (_, Ok(_)) => Ok(None),
+        },
     }
 }
 

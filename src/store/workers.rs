@@ -1,12 +1,10 @@
 //! Which workers there are, and what each is doing. Only the disk is asked.
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
-use std::panic::resume_unwind;
-use std::thread::ScopedJoinHandle;
 use std::time::SystemTime;
 
 use super::record::read_run;
+use super::spread::{MANY, spread};
 use super::{Error, Root, io_error, is_locked};
 use crate::domain::{Run, WorkerId};
 
@@ -50,23 +48,8 @@ pub fn list(root: &Root) -> Result<Vec<Worker>, Error> {
         })
     };
     let ids: Vec<&WorkerId> = records.union(&homes).collect();
-    if ids.len() < MANY {
-        return Ok(ids.into_iter().map(look).collect());
-    }
-    // All the time goes into waiting for the kernel and, the first time, for the disk.
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(4);
-    Ok(std::thread::scope(|scope| {
-        let parts = ids.chunks(ids.len().div_ceil(threads));
-        let parts = parts
-            .map(|part| scope.spawn(move || part.iter().map(|id| look(id)).collect::<Vec<_>>()));
-        let parts: Vec<_> = parts.collect();
-        let joined = parts.into_iter().map(ScopedJoinHandle::join);
-        joined.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    }))
+    Ok(spread(&ids, MANY, |id| look(id)))
 }
-
-/// Fewer workers are not worth a second thread.
-const MANY: usize = 200;
 
 /// The ids of all workers: cheaper than [`list`] where nothing else is asked.
 ///

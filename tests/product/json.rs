@@ -147,6 +147,17 @@ fn every_command_prints_what_is_documented_of_it() {
     as_documented("refresh", &[json(&["refresh", "02"], 0)]);
     as_documented("rm", &[json(&["rm", "02", "-y"], 0)]);
     as_documented("doctor", &[json(&["doctor"], 1)]);
+    let whole = json(&["show", "01"], 0);
+    world.configure(&Config { more: "[retention]\nlogs = '0s'".into(), ..config });
+    // A home half made, by somebody who is still at it.
+    let staging = world.root.pool().join(".new-07-abcdefgh");
+    std::fs::create_dir(&staging).unwrap();
+    let held = std::fs::File::open(&staging).unwrap();
+    held.lock().unwrap();
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(48);
+    held.set_modified(then.into()).unwrap();
+    as_documented("gc", &[json(&["gc"], 1)]);
+    as_documented("show", &[whole, json(&["show", "01"], 0)]);
 }
 
 #[test]

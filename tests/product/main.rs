@@ -7,6 +7,7 @@
 mod openapi;
 
 mod again;
+mod archive;
 mod assign;
 mod budgets;
 mod by_hand;

@@ -9,6 +9,7 @@ macro_rules! assert_says {
     ($text:expr, @$expected:literal) => {
         insta::with_settings!({filters => vec![
             (r"(?i)\d{8}T\d{6}-[0-9a-f]{4}", "[run]"),
+            (r"\b\d{6}-[0-9a-f]{4}\b", "[end]"),
             (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "[time]"),
             (r"\d{4}-\d\d-\d\d \d\d:\d\d", "[day]"),
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22,}", "[uuid]"),
@@ -135,8 +136,8 @@ fn history_and_logs_show_how_runs_ended() {
     assert_eq!(world.outcomes(), [Outcome::Succeeded, Outcome::Failed]);
     world.hub.clear_exchanges();
     assert_says!(world.cron(&["history"]).ok().out, @r##"
-    [day]  01  octo/app#1  succeeded  1 min  [github]/octo/app/pull/2
-    [day]  01  octo/app#3  failed  1 min  the agent ended with exit code 3: no more tokens
+    [day]  [end]  01  octo/app#1  succeeded  1 min  [github]/octo/app/pull/2
+    [day]  [end]  01  octo/app#3  failed  1 min  the agent ended with exit code 3: no more tokens
     "##);
     let json = world.cron(&["history", "--json"]).ok().out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
