@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Error, Fence, Host, Mirror, io_error};
+use super::{Error, Fence, FoundClaim, Host, Mirror, io_error};
 use crate::domain::{BranchName, Claim};
 use crate::store::make_private_dir;
 
@@ -79,8 +79,8 @@ impl Host {
 
     /// Pushes the imported commits as `branch`, a branch that must not be there yet: never to a name
     /// that is not ours to write or is the default branch. With a `fence` the claim is moved on in
-    /// the same atomic step, so that a host which has lost the issue pushes nothing. Doing it again
-    /// is harmless.
+    /// the same atomic step, so that a host which has lost the issue pushes nothing; where it is then
+    /// is returned, unless the push had arrived earlier already. Doing it again is harmless.
     ///
     /// # Errors
     /// When the name is not allowed, the remote refuses, or the claim is not where the fence says.
@@ -91,7 +91,7 @@ impl Host {
         branch: &BranchName,
         default: &BranchName,
         fence: Option<Fence<'_>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<FoundClaim>, Error> {
         let what = format!("push {branch} to {url}");
         if !branch.is_ours() || branch == default {
             return Err(Error::Unexpected { what, why: "this branch is not ours to write".into() });
@@ -100,22 +100,23 @@ impl Host {
         // The lease says that the remote has no such branch: one that somebody made since the run
         // began is never written to, not even forward.
         let lease = format!("--force-with-lease=refs/heads/{branch}:");
-        let claim = match fence {
-            None => None,
-            Some(Fence { issue, from, next }) => {
-                let next = self.write_claim(&imported.repository, next, Timestamp::now())?;
-                let name = Claim::ref_name(issue);
-                Some((format!("--force-with-lease={name}:{from}"), format!("{next}:{name}")))
-            }
-        };
         let mut args = vec!["push", "--quiet", "--no-verify", "--atomic", &lease];
-        args.extend(claim.iter().map(|(lease, _)| lease.as_str()));
+        let mut claim = None;
+        let mut of_claim = None;
+        if let Some(Fence { issue, from, next }) = fence {
+            let id = self.write_claim(&imported.repository, next, Timestamp::now())?;
+            let name = Claim::ref_name(issue);
+            let lease = format!("--force-with-lease={name}:{from}");
+            of_claim = Some((lease, format!("{id}:{name}")));
+            claim = Some(FoundClaim { id, claim: next.clone() });
+        }
+        args.extend(of_claim.iter().map(|(lease, _)| lease.as_str()));
         args.extend(["--", url, &refspec]);
-        args.extend(claim.iter().map(|(_, refspec)| refspec.as_str()));
+        args.extend(of_claim.iter().map(|(_, refspec)| refspec.as_str()));
         let pushed = self.remote(&what, Some(&imported.repository), url, &args);
-        pushed.map(drop).or_else(|e| {
+        pushed.map(|_| claim).or_else(|e| {
             // The push whose answer was lost may have arrived: then a second one is refused.
-            if self.has_branch(url, branch, &imported.head) { Ok(()) } else { Err(e) }
+            if self.has_branch(url, branch, &imported.head) { Ok(None) } else { Err(e) }
         })
     }
 

@@ -127,11 +127,12 @@ impl<'a> Hold<'a> {
     /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
     pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
         let Some(held) = &run.claim else { return self.take(run, false) };
+        let age = Timestamp::now().duration_since(held.at);
+        if run.attempt == 1 && age.unsigned_abs() < MARGIN {
+            return Ok(held.clone());
+        }
         match self.read()? {
             Some(found) if self.is_of(&found.claim, &run.run) => {
-                if run.attempt == 1 {
-                    return Ok(held.clone());
-                }
                 let renewed = self.swap(run, Some(&found.id), found.claim.epoch)?;
                 renewed.ok_or_else(|| self.refused("another host"))
             }
@@ -199,13 +200,13 @@ impl<'a> Hold<'a> {
         Fence { issue: self.issue, from: &held.id, next }
     }
 
-    /// Whether nobody has taken the issue over from `run`. A claim that it has marked as done is its
-    /// own, too.
+    /// The claim, if nobody has taken the issue over from `run`. One that it has marked as done is
+    /// its own, too.
     ///
     /// # Errors
     /// When the remote does not tell.
-    pub(super) fn still_ours(&self, run: &RunId) -> Result<bool, Failure> {
-        Ok(self.read()?.is_some_and(|found| self.is_of(&found.claim, run)))
+    pub(super) fn still_ours(&self, run: &RunId) -> Result<Option<FoundClaim>, Failure> {
+        Ok(self.read()?.filter(|found| self.is_of(&found.claim, run)))
     }
 
     /// Whether another host has, or has had, the issue since `run`.
@@ -226,8 +227,16 @@ impl<'a> Hold<'a> {
     /// # Errors
     /// When it is not known whether it was marked.
     pub(super) fn release(&self, run: &RunId) -> Result<(), Failure> {
-        let Some(FoundClaim { id, mut claim }) = self.read()? else { return Ok(()) };
-        if !self.is_of(&claim, run) || claim.state == ClaimState::Done {
+        self.still_ours(run)?.map_or(Ok(()), |found| self.finish(found))
+    }
+
+    /// The same for a claim of ours that was seen just now.
+    ///
+    /// # Errors
+    /// When it is not known whether it was marked.
+    pub(super) fn finish(&self, found: FoundClaim) -> Result<(), Failure> {
+        let FoundClaim { id, mut claim } = found;
+        if claim.state == ClaimState::Done {
             return Ok(());
         }
         claim.state = ClaimState::Done;

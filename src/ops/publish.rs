@@ -11,7 +11,7 @@ use crate::domain::{
     BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
     WorkerId, text,
 };
-use crate::git::Imported;
+use crate::git::{FoundClaim, Imported};
 use crate::github::{Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::store::{self};
@@ -70,8 +70,15 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
         ));
     };
     let hold = Hold::of(ctx, &run)?.zip(run.claim.as_ref());
-    let mut publishing =
-        Publishing { ctx, github: &github, run: &run, hold, ended, done: Published::default() };
+    let mut publishing = Publishing {
+        ctx,
+        github: &github,
+        run: &run,
+        hold,
+        claim: None,
+        ended,
+        done: Published::default(),
+    };
     match publishing.all().await {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
         Err(why) => Ok(PublishAnswer::Later { why, filed: publishing.done.filed }),
@@ -84,6 +91,8 @@ struct Publishing<'a> {
     run: &'a Run,
     /// The issue's claim.
     hold: Option<(Hold<'a>, &'a ClaimHeld)>,
+    /// Where that was seen last.
+    claim: Option<FoundClaim>,
     ended: Ended,
     done: Published,
 }
@@ -117,19 +126,19 @@ impl Publishing<'_> {
             self.note(result, "the comment")?;
         }
         self.labels(issue).await?;
-        if let Some((hold, _)) = &self.hold {
+        if let (Some((hold, _)), Some(claim)) = (&self.hold, self.claim.take()) {
             // All is said: if this fails, the claim runs out by itself.
-            let _ = hold.release(&self.run.run);
+            let _ = hold.finish(claim);
         }
         Ok(())
     }
 
     /// `Err`: the remote does not tell; try again later.
-    fn still_ours(&self) -> Result<bool, String> {
-        match &self.hold {
-            Some((hold, _)) => hold.still_ours(&self.run.run).map_err(|e| e.to_string()),
-            None => Ok(true),
+    fn still_ours(&mut self) -> Result<bool, String> {
+        if let (Some((hold, _)), None) = (&self.hold, &self.claim) {
+            self.claim = hold.still_ours(&self.run.run).map_err(|e| e.to_string())?;
         }
+        Ok(self.hold.is_none() || self.claim.is_some())
     }
 
     /// Decides the outcome anew.
@@ -178,7 +187,7 @@ impl Publishing<'_> {
         }
     }
 
-    async fn pull_request(&self, work: &Work) -> Result<PullRef, Refused> {
+    async fn pull_request(&mut self, work: &Work) -> Result<PullRef, Refused> {
         let (Some(branch), Some(base), Some(head)) = (&self.run.branch, &self.run.base, &work.head)
         else {
             return Err(Refused::Final("the run has no branch".into()));
@@ -190,7 +199,7 @@ impl Publishing<'_> {
         let next = self.hold.as_ref().map(|(hold, held)| hold.next(self.run, held));
         let fence = self.hold.as_ref().zip(next.as_ref());
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
-        git.push(&imported, &url, branch, base, fence).map_err(|e| {
+        self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
             if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
         })?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use claude_workers::domain::Claim;
 use claude_workers::fakehub::{FakeHub, NewRepo, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,6 +85,7 @@ impl World {
         let model = ModelServer::start();
         let model_url = model.play("run", Script::default());
         let world = Self { dir, way, git, _git_dir: git_dir, github, model, model_url };
+        world.server_git(&["config", "core.logAllRefUpdates", "true"]);
         world.open_issue();
         world.install(limits);
         world
@@ -272,6 +274,7 @@ impl World {
     /// Branches on the git server.
     pub fn branches(&self) -> Vec<String> {
         let refs = self.server_git(&["for-each-ref", "--format=%(refname)"]);
+        let refs = refs.replace(&format!("{}issue-1\n", Claim::REFS), "");
         refs.lines().map(|name| name.trim_start_matches("refs/heads/").to_owned()).collect()
     }
 
@@ -289,10 +292,10 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// How often something was pushed, successfully or not.
+    /// How often a branch was pushed.
     pub fn pushes(&self) -> usize {
-        let pushed = |path: &str| path.ends_with("/git-receive-pack");
-        self.git.exchanges().iter().filter(|e| pushed(&e.path)).count()
+        let moves = self.server_git(&["reflog", "show", "--all", "--format=%gD"]);
+        moves.lines().filter(|name| name.starts_with("refs/heads/issue-")).count()
     }
 
     /// Edit, test, commit: the turns of an honest agent, the last word not included.

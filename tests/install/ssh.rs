@@ -203,6 +203,56 @@ fn nothing_waits_for_an_input_that_stays_open_or_needs_a_terminal() {
 }
 
 #[test]
+fn every_command_does_its_work_over_ssh() {
+    let world = World::new("--no-tick");
+    let vps = &world.vps;
+    let issue = world.open_issue().to_string();
+    // Without a terminal, and with an input that stays open for as long as the command runs.
+    let cw = |words: &[&str], code: i32, says: &str| {
+        let mut cw = vps.cw();
+        cw.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut cw = cw.spawn().unwrap();
+        let open = cw.stdin.take();
+        let ran: Ran = cw.wait_with_output().unwrap().into();
+        drop(open);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(ran.code == Some(code) && said.contains(says), "{words:?}: {ran:?}");
+    };
+    cw(&["init", "02"], 0, "worker 02 is ready");
+    cw(&["doctor"], 1, "model");
+    cw(&["assign", "--dry-run"], 0, &format!("would start worker 01 on octo/app#{issue}"));
+    cw(
+        &["dispatch", "-r", "octo/app", "-i", &issue, "-w", "01", "--json"],
+        0,
+        "\"worker\": \"01\"",
+    );
+    world.wait_for_agent();
+    cw(&["status"], 0, "busy");
+    cw(&["status", "--remote", "--json"], 0, "\"drift\": []");
+    cw(&["status", "--watch"], 2, "terminal");
+    cw(&["inspect", "01", "5"], 0, "");
+    cw(&["logs", "01"], 0, "");
+    cw(&["todos"], 0, "worker 01");
+    cw(&["refresh", "--all", "--dry-run"], 3, "worker 01 is busy");
+    cw(&["assign", "-q"], 0, "");
+    cw(&["stop", "01"], 0, "worker 01 has stopped");
+    cw(&["watch", "01"], 14, "stopped");
+    cw(&["restart", "01"], 0, "worker 01 carries on");
+    cw(&["reset", "01"], 3, "worker 01 is busy");
+    cw(&["reset", "01", "-f"], 0, "is cleared");
+    cw(&["refresh", "02"], 0, "nothing to change");
+    cw(&["history"], 0, "stopped");
+    cw(&["show", "01"], 0, "stopped");
+    cw(&["gc", "--dry-run"], 0, "");
+    cw(&["rm", "02"], 2, "-y");
+    cw(&["rm", "02", "-y"], 0, "worker 02");
+    cw(&["update", "--check"], 1, "setup-vps");
+    cw(&["completions", "bash"], 0, "complete");
+    cw(&["man"], 0, ".TH");
+    cw(&["stauts"], 2, "status");
+}
+
+#[test]
 fn a_run_outlives_the_connection_that_started_it() {
     let world = World::new("--no-tick");
     let vps = &world.vps;
