@@ -105,6 +105,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let started = block_on(dispatch(ctx, &github, request));
     args.verbose.requests(&github.usage());
     let started = started.map_err(|failure| with_repo_meant(ctx, &args.repo, failure))?;
+    if let Some(meant) = repo_meant(ctx, &args.repo) {
+        args.quiet.note(&format!("{} is not among `repos`; did you mean {meant}?", args.repo));
+    }
     if args.json {
         return print::json(&print::run_json(&started));
     }
