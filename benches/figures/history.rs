@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use claude_workers::domain::WorkerId;
 use claude_workers::process::command;
-use claude_workers::store::{Root, make_private_dir};
+use claude_workers::store::{self, Root, make_private_dir};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Res;
@@ -33,6 +33,16 @@ pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
         }
         table.at_most(what, &times(|| stage.ours(words))?, target);
     }
+    let ids = store::ids(&stage.root)?;
+    let memory = |id| stage.root.record(id).completed().join(".lines");
+    let remembered: Vec<PathBuf> = ids.iter().map(memory).collect();
+    let first = || {
+        for memory in &remembered {
+            let _ = std::fs::remove_file(memory);
+        }
+        stage.ours(&["history"])
+    };
+    Table::note("`history` of the same, before it remembers anything", &times(first)?.shown());
     let pool = stage.root.pool();
     let peers = [
         ("`find` of the same", format!("find {} -name '*.json'", pool.display())),

@@ -1,7 +1,9 @@
 //! `history`
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
+use anstyle::Style;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 
@@ -95,25 +97,25 @@ fn warn(skipped: &[Skipped]) {
 /// What of a run's id comes before the part shown: the date, which is shown beside it.
 const DATE: usize = "20261121T".len();
 
-fn row(line: &Line) -> Vec<(anstyle::Style, String)> {
-    let plain = anstyle::Style::new();
-    let outcome = line.ended.as_ref().map_or(Outcome::Lost, |e| e.outcome);
+fn row(line: &Line) -> [(Style, Cow<'_, str>); 8] {
+    let plain = Style::new();
+    let outcome = line.outcome.unwrap_or(Outcome::Lost);
     let subject = match line.issue {
-        Some(issue) => format!("{}#{issue}", line.repo),
-        None => line.repo.to_string(),
+        Some(issue) => format!("{}#{issue}", line.repo).into(),
+        None => line.repo.as_str().into(),
     };
     let last = match &line.pr {
         Some(url) => text::one_line(url, 200),
         None => text::one_line(&line.summary, usize::MAX),
     };
-    vec![
-        (DIM, line.started_at.strftime("%Y-%m-%d %H:%M").to_string()),
-        (DIM, line.run.as_str()[DATE..].to_owned()),
-        (BOLD, line.worker.to_string()),
+    [
+        (DIM, line.started_at.strftime("%Y-%m-%d %H:%M").to_string().into()),
+        (DIM, line.run.as_str()[DATE..].into()),
+        (BOLD, line.worker.as_str().into()),
         (plain, subject),
-        (outcome_style(outcome), outcome.to_string()),
-        (plain, line.minutes.map(|m| format!("{m} min")).unwrap_or_default()),
-        (plain, line.cost_usd.map(|c| format!("${c:.2}")).unwrap_or_default()),
-        (plain, last),
+        (outcome_style(outcome), outcome.as_str().into()),
+        (plain, line.minutes.map(|m| format!("{m} min")).unwrap_or_default().into()),
+        (plain, line.cost_usd.map(|c| format!("${c:.2}")).unwrap_or_default().into()),
+        (plain, last.into()),
     ]
 }

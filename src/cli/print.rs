@@ -41,11 +41,17 @@ pub(super) fn out(text: &str) {
 
 /// The text as standard output shows it: without styles where they are not wanted.
 pub(super) fn dressed(text: &str) -> Cow<'_, str> {
-    // Stripped here and not on the way: anstream hands on every line and every style by itself.
-    match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string().into(),
-        _ => text.into(),
+    if shows_styles() {
+        return text.into();
     }
+    // Stripped here and not on the way: anstream hands on every line and every style by itself.
+    let mut plain = String::with_capacity(text.len());
+    plain.extend(anstream::adapter::strip_str(text));
+    plain.into()
+}
+
+fn shows_styles() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// The columns of the terminal that standard output is, or what `COLUMNS` says they are. Nothing in
@@ -68,6 +74,10 @@ pub(super) fn size(terminal: &impl std::os::fd::AsFd) -> Option<(usize, usize)> 
 
 /// How many columns a line takes; styles take none.
 pub(super) fn columns(line: &str) -> usize {
+    // Most is plain, and in a table of thousands of rows the rest would take half of all time.
+    if line.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return line.len();
+    }
     anstream::adapter::strip_str(line).map(UnicodeWidthStr::width).sum()
 }
 
@@ -156,32 +166,54 @@ pub(super) fn outcome_style(outcome: Outcome) -> Style {
 }
 
 /// Rows in columns, each as wide as its widest cell. The last column is not padded, and is cut where
-/// the terminal ends.
-pub(super) fn table(rows: &[Vec<(Style, String)>]) -> String {
-    table_within(rows, width())
+/// the terminal ends. It is for standard output: styles are there if they show.
+pub(super) fn table<C: AsRef<str>>(rows: &[impl AsRef<[(Style, C)]>]) -> String {
+    lay_out(rows, width(), shows_styles())
 }
 
-/// The same, cut at `width` columns.
-pub(super) fn table_within(rows: &[Vec<(Style, String)>], width: Option<usize>) -> String {
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest = |column: usize| {
-        rows.iter().filter_map(|r| r.get(column)).map(|(_, t)| columns(t)).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..count).map(widest).collect();
+/// The same with styles, cut at `width` columns.
+pub(super) fn table_within<C: AsRef<str>>(
+    rows: &[impl AsRef<[(Style, C)]>],
+    width: Option<usize>,
+) -> String {
+    lay_out(rows, width, true)
+}
+
+fn lay_out<C: AsRef<str>>(
+    rows: &[impl AsRef<[(Style, C)]>],
+    width: Option<usize>,
+    styles: bool,
+) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows.iter().map(AsRef::as_ref) {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (widest, (_, cell)) in widths.iter_mut().zip(row) {
+            *widest = columns(cell.as_ref()).max(*widest);
+        }
+    }
     let mut text = String::new();
-    for row in rows {
+    for row in rows.iter().map(AsRef::as_ref) {
         // What is empty at the end of a row needs no column.
-        let used = row.iter().rposition(|(_, cell)| !cell.is_empty()).map_or(0, |last| last + 1);
-        let mut line = String::new();
+        let full = |(_, cell): &(Style, C)| !cell.as_ref().is_empty();
+        let used = row.iter().rposition(full).map_or(0, |last| last + 1);
+        let begin = text.len();
         let mut pad = 0;
         for ((style, cell), width) in row[..used].iter().zip(&widths) {
-            line.extend(std::iter::repeat_n(' ', pad));
-            line.push_str(&styled(*style, cell));
+            let cell = cell.as_ref();
+            text.extend(std::iter::repeat_n(' ', pad));
+            if styles && !style.is_plain() {
+                text.push_str(&styled(*style, cell));
+            } else {
+                text.push_str(cell);
+            }
             pad = width - columns(cell) + 2;
         }
         // Half an address leads nowhere.
-        let whole = row[..used].last().is_some_and(|(_, cell)| is_address(cell));
-        text.push_str(&cut(&line, width.filter(|_| !whole)));
+        let whole = row[..used].last().is_some_and(|(_, cell)| is_address(cell.as_ref()));
+        if width.is_some() && !whole {
+            let line = text.split_off(begin);
+            text.push_str(&cut(&line, width));
+        }
         text.push('\n');
     }
     text

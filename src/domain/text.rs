@@ -125,6 +125,10 @@ fn find_ignore_case(hay: &str, needle: &str) -> Option<usize> {
 /// and what is longer than `max` characters ends in `…`.
 #[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
+    // Most addresses and many words are: nothing to look at closely.
+    if text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut out = String::new();
     let mut count = 0;
     let mut space = false;

@@ -188,8 +188,6 @@ pub fn history_lines(ctx: &Context, filter: &Filter) -> Result<(Vec<Line>, Vec<S
     known_or_retired(ctx, filter)?;
     let worker = filter.worker.as_ref();
     let (mut lines, skipped) = store::completed_lines(&ctx.root, worker, filter.since)?;
-    lines.retain(|line| {
-        filter.wants(&line.repo, line.ended.as_ref().map(|e| e.outcome), line.started_at)
-    });
+    lines.retain(|line| filter.wants(&line.repo, line.outcome, line.started_at));
     Ok((lines, skipped))
 }

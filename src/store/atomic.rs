@@ -19,6 +19,19 @@ pub const TEMPORARY: &str = ".write-";
 /// # Errors
 /// When any of these steps fails; the old file is untouched then.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
+    replace(path, content, true)
+}
+
+/// The same for what can be made again: who reads it sees the old one or the new one, but after a
+/// crash of the machine it may be anything.
+///
+/// # Errors
+/// As for [`write_private`].
+pub(super) fn write_memory(path: &Path, content: &[u8]) -> Result<(), Error> {
+    replace(path, content, false)
+}
+
+fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new()
@@ -26,9 +39,11 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(dir)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
+        if durable {
+            file.as_file().sync_all()?;
+        }
         file.persist(path).map_err(|e| e.error)?;
-        sync_dir(dir)
+        if durable { sync_dir(dir) } else { Ok(()) }
     };
     write().map_err(io_error("write", path))
 }

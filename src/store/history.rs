@@ -1,17 +1,15 @@
 //! The archive, read.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::record::{read_run, read_slim};
+use super::record::read_run;
 use super::spread::{MANY, spread};
 use super::{Error, Root, io_error, records, retired, workers, write_private};
-use crate::domain::{Ended, Filed, IssueNumber, RepoSlug, Run, RunId, WorkerId, minutes};
-use crate::plan::line_about;
+use crate::domain::{IssueNumber, RepoSlug, Run, RunId, WorkerId};
 
 /// The ending of the file beside a record that says: a person has cleared it.
 const CLEARED: &str = "cleared";
@@ -82,19 +80,6 @@ impl Archived {
         let run = read_run(&self.file("json"))?;
         Ok(run.map(|run| Run { cleared: self.cleared, ..run }))
     }
-
-    fn read_line(&self) -> Result<Option<Line>, Error> {
-        read_slim(&self.file("json"))
-    }
-}
-
-/// The runs that the archive holds, by record and line, in no order; otherwise as [`completed`].
-///
-/// # Errors
-/// As for [`completed`].
-pub fn archived_lines(root: &Root) -> Result<Read<(Archived, Line)>, Error> {
-    let read = |one: &Archived| Ok(one.read_line()?.map(|line| (one.clone(), line)));
-    Ok(read_all(&archived(root, None)?, read))
 }
 
 /// The name, in the archive, of what an earlier run had left uncommitted when `run` began.
@@ -235,131 +220,21 @@ pub fn names_of_completed(root: &Root) -> Vec<(RunId, WorkerId, String)> {
     listed.filter_map(name).collect()
 }
 
-/// As much of a finished run as a line about it takes: most of a record is what the agent said.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Line {
-    /// The run's id.
-    pub run: RunId,
-    /// The worker that had it.
-    pub worker: WorkerId,
-    /// The repository.
-    pub repo: RepoSlug,
-    /// The issue, if it had one.
-    pub issue: Option<IssueNumber>,
-    /// When it was claimed.
-    pub started_at: Timestamp,
-    /// When it was over.
-    pub ended_at: Option<Timestamp>,
-    /// Whole minutes of its last attempt, rounded up.
-    pub minutes: Option<i64>,
-    /// How it ended.
-    pub ended: Option<Ended>,
-    /// Where its pull request is.
-    pub pr: Option<String>,
-    /// US dollars, by the agent's own account.
-    pub cost_usd: Option<f64>,
-    /// Why it ended, and what was said, in one line.
-    pub summary: String,
-}
-
-/// The same as the file holds it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Slim<'a> {
-    pub(super) version: u32,
-    run: RunId,
-    worker: WorkerId,
-    repo: RepoSlug,
-    issue: Option<IssueNumber>,
-    started_at: Timestamp,
-    attempt_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    ended: Option<Ended>,
-    pr: Option<SlimPull>,
-    #[serde(default)]
-    filed: Vec<Filed>,
-    #[serde(borrow)]
-    agent: Option<SlimAgent<'a>>,
-    #[serde(borrow)]
-    work: Option<SlimWork<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SlimPull {
-    url: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SlimAgent<'a> {
-    cost_usd: Option<f64>,
-    /// Not decoded before somebody wants it.
-    #[serde(borrow)]
-    last_words: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SlimWork<'a> {
-    #[serde(borrow)]
-    report: Option<&'a RawValue>,
-}
-
-impl From<Slim<'_>> for Line {
-    fn from(slim: Slim<'_>) -> Self {
-        let agent = slim.agent.as_ref();
-        let decode = |raw: &RawValue| serde_json::from_str(raw.get()).ok();
-        let report = || slim.work.as_ref().and_then(|w| w.report).and_then(decode);
-        let last_words = || agent.and_then(|a| a.last_words).and_then(decode);
-        let about = |ended| line_about(ended, &slim.filed, report, last_words);
-        Self {
-            summary: slim.ended.as_ref().map(about).unwrap_or_default(),
-            cost_usd: agent.and_then(|a| a.cost_usd),
-            run: slim.run,
-            worker: slim.worker,
-            repo: slim.repo,
-            issue: slim.issue,
-            started_at: slim.started_at,
-            ended_at: slim.ended_at,
-            minutes: slim
-                .ended_at
-                .and_then(|end| minutes(slim.attempt_at.unwrap_or(slim.started_at), end)),
-            ended: slim.ended,
-            pr: slim.pr.map(|pr| pr.url),
-        }
-    }
-}
-
-/// The finished runs as lines, oldest first; otherwise as [`completed_since`].
-///
-/// # Errors
-/// As for [`completed`].
-pub fn completed_lines(
-    root: &Root,
-    only: Option<&WorkerId>,
-    since: Option<Timestamp>,
-) -> Result<Read<Line>, Error> {
-    let mut listed = archived(root, only)?;
-    leave_out_older(&mut listed, since);
-    let (mut lines, broken) = read_all(&listed, Archived::read_line);
-    lines.sort_by(|a, b| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
-    Ok((lines, broken))
-}
-
-fn leave_out_older(listed: &mut Vec<Archived>, since: Option<Timestamp>) {
+pub(super) fn leave_out_older(listed: &mut Vec<Archived>, since: Option<Timestamp>) {
     // A run's id and its start are of one reading of the clock, and ids sort by time.
     let Some(oldest) = since.map(|at| RunId::new(at, 0)) else { return };
     listed.retain(|one| one.run_id().is_none_or(|id| id >= oldest));
 }
 
-fn read_all<T: Send>(
-    listed: &[Archived],
+pub(super) fn read_all<T: Send>(
+    listed: &[impl Borrow<Archived> + Sync],
     read: impl Fn(&Archived) -> Result<Option<T>, Error> + Sync,
 ) -> Read<T> {
     let (mut all, mut broken) = (Vec::with_capacity(listed.len()), Vec::new());
-    for (one, read) in listed.iter().zip(spread(listed, MANY, read)) {
+    for (one, read) in listed.iter().zip(spread(listed, MANY, |one| read(one.borrow()))) {
         match read {
             Ok(read) => all.extend(read),
-            Err(why) => broken.push(Skipped { path: one.file("json"), why }),
+            Err(why) => broken.push(Skipped { path: one.borrow().file("json"), why }),
         }
     }
     (all, broken)

@@ -4,7 +4,7 @@
 //! <root>/01/                    the agent's $HOME; nothing in it is believed
 //! <root>/.pool/01/task.json     the current run; there ⇔ the worker is not idle
 //! <root>/.pool/01/lock          held by the supervisor for the whole run
-//! <root>/.pool/01/completed/    the archive
+//! <root>/.pool/01/completed/    the archive; `.lines` in it is a memory of what lists show of it
 //! <root>/.pool/.retired/01.1/   the record of a worker that is no more
 //! <root>/.pool/mirrors/         bare repositories that clones borrow objects from
 //! <root>/.pool/github/          answers remembered, cooldown
@@ -18,6 +18,8 @@ mod atomic;
 mod claims;
 mod history;
 mod layout;
+mod line;
+mod lines;
 mod lock;
 mod record;
 mod retire;
@@ -29,11 +31,12 @@ pub(crate) use atomic::rename_new;
 pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
-    Archived, Line, Read, Skipped, archived, archived_lines, completed, completed_lines,
-    completed_of_issue, completed_of_issues, completed_since, mark_cleared, names_of_completed,
-    patch_name, run_id_at_end,
+    Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
+    completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end,
 };
 pub use layout::{RecordPaths, Root};
+pub use line::Line;
+pub use lines::{archived_lines, completed_lines};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, write_task};
 pub use retire::{records, retire, retired};

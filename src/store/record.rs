@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::atomic::sync_dir;
-use super::history::{Line, Slim};
+use super::line::{Line, Slim};
 use super::{Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, write_private};
 use crate::domain::{CURRENT_VERSION, Run, WorkerId};
 

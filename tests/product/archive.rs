@@ -292,3 +292,52 @@ fn a_worker_does_not_collect() {
     world.configure(&Config { more: "[retention]\nlogs = 'soon'".into(), ..Config::default() });
     world.cron(&["gc"]).exits(2).says("\"soon\" is not how long to keep something");
 }
+
+#[test]
+fn what_history_remembers_is_in_nobodys_way() {
+    let world = World::with(&Config { sandbox: "mode = 'none'", ..hoarding_nothing() }, &["01"]);
+    world.issue("One");
+    world.agent("echo 'no more tokens'; exit 3");
+    world.tick();
+    let (run, at) = (world.last_run(), completed(&world, "01"));
+    let record = at.join(format!("{}.json", run.archive_stem()));
+    let text = fs::read_to_string(&record).unwrap();
+    for nth in 0..40 {
+        let id = format!("20250101T000000-{nth:04x}");
+        let other = record.with_file_name(format!("octo-app-1-{id}.json"));
+        fs::write(other, text.replace(run.run.as_str(), &id)).unwrap();
+    }
+    let listed = world.cron(&["history"]).ok().out;
+    assert_eq!(listed.lines().count(), 41);
+    let memory = at.join(".lines");
+    assert!(memory.is_file());
+    let of_it =
+        |files: Vec<(PathBuf, Vec<u8>)>| files.into_iter().find(|(path, _)| *path == memory);
+    let before = of_it(files(&at));
+    assert_eq!(world.cron(&["history"]).ok().out, listed);
+    assert_eq!(world.cron(&["history", "01", "--since", "2020-01-01"]).ok().out, listed);
+    world.cron(&["show", "000000-0027"]).ok().says("20250101T000000-0027");
+    world.cron(&["show", "lines"]).exits(3);
+    // A person's editor.
+    let first = at.join("octo-app-1-20250101T000000-0000.json");
+    fs::write(&first, text.replace("no more tokens", "no more time")).unwrap();
+    assert_eq!(world.cron(&["history"]).ok().out.matches("no more time").count(), 1);
+    fs::write(&first, "{").unwrap();
+    for _ in 0..2 {
+        let said = world.cron(&["history"]).ok();
+        assert!(said.err.contains("-0000.json is broken"), "{}", said.err);
+        assert_eq!(said.out.lines().count(), 40);
+    }
+    fs::remove_file(&first).unwrap();
+    for dry in [&["gc", "--json", "--dry-run"][..], &["gc", "--json"]] {
+        let said = world.cron(dry).ok().out;
+        assert!(things(&said).contains(&"record".to_owned()), "{said}");
+        assert!(!said.contains(".lines"), "{said}");
+    }
+    assert_eq!(of_it(files(&at)), before);
+    let left = world.cron(&["history"]).ok().out;
+    assert!(left.lines().count() < 40, "{left}");
+    world.cron(&["reset", "01"]).ok();
+    world.cron(&["rm", "01", "-y"]).ok();
+    assert_eq!(world.cron(&["history", "01"]).ok().out, left);
+}

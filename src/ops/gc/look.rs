@@ -139,7 +139,7 @@ fn see_run(one: &Archived, line: Line, files: &HashMap<String, Metadata>) -> See
         issue: line.issue,
         started_at: line.started_at,
         ended_at: line.ended_at,
-        outcome: line.ended.map(|ended| ended.outcome),
+        outcome: line.outcome,
         cleared: one.cleared,
     }
 }
