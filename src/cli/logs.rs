@@ -5,6 +5,9 @@ use std::io::{BufReader, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
+
 use super::print::{self, CYAN, DIM, RED, styled};
 use super::watch;
 use crate::domain::{WorkerId, text};
@@ -58,16 +61,33 @@ pub(super) fn whole(log: &Log) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file itself: by the kernel into another file, else in large pieces.
+/// The file itself: by the kernel into a pipe or another file, else in large pieces.
 fn copy(log: &Log) -> Result<(), Failure> {
-    let mut log_file = BufReader::with_capacity(128 << 10, log.file()?);
+    let log_file = log.file()?;
     // Not through the standard library's own buffer, which looks for the ends of lines.
     let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    match out.and_then(|mut out| std::io::copy(&mut log_file, &mut out)) {
+    let copied = out.and_then(|mut out| {
+        splice_all(&log_file, &out)?;
+        // Where there was no pipe, this is all of it.
+        std::io::copy(&mut BufReader::with_capacity(128 << 10, log_file), &mut out)
+    });
+    match copied {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, format!("cannot copy {}: {e}", log.path().display())))
         }
         _ => Ok(()),
+    }
+}
+
+/// Moves the rest of the file into `out` without copying it, if that is a pipe.
+fn splice_all(file: &File, out: &File) -> std::io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    loop {
+        match splice(file, None, out, None, PIECE, SpliceFlags::empty()) {
+            Ok(0) | Err(Errno::INVAL) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 
