@@ -263,28 +263,20 @@ fn a_supervisor_that_is_terminated_is_followed_by_another() {
     assert_eq!(stage.hub.pulls(REPO).unwrap().len(), 1);
 }
 
+/// What an agent has done to its home or its clone is mended before the next run there.
 #[test]
-fn a_home_that_its_agent_shut_is_opened_again() {
-    let stage = Stage::new("chmod 0 $HOME/outbox; chmod 0 $HOME");
-    stage.ok(&["init", "01"]);
-    stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
-    stage.quiet();
-    stage.write("agent", &sh(COMMIT), 0o755);
-    stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
-    let runs = stage.quiet();
-    assert_eq!(ended(&runs[1]), (Outcome::Succeeded, "1 commit"));
-}
-
-#[test]
-fn a_clone_that_cannot_be_used_is_moved_aside() {
-    let stage = Stage::new("rm -rf .git/objects; echo '[core' >.git/config");
-    stage.ok(&["init", "01"]);
-    stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
-    stage.quiet();
-    stage.write("agent", &sh(COMMIT), 0o755);
-    stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
-    let runs = stage.quiet();
-    assert_eq!(ended(&runs[1]), (Outcome::Succeeded, "1 commit"));
+fn a_home_that_was_shut_is_opened_and_a_clone_that_is_of_no_use_moved_aside() {
+    let shut = "chmod 0 $HOME/outbox; chmod 0 $HOME";
+    for damage in [shut, "rm -rf .git/objects; echo '[core' >.git/config"] {
+        let stage = Stage::new(damage);
+        stage.ok(&["init", "01"]);
+        stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
+        stage.quiet();
+        stage.write("agent", &sh(COMMIT), 0o755);
+        stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
+        let runs = stage.quiet();
+        assert_eq!(ended(&runs[1]), (Outcome::Succeeded, "1 commit"), "{damage}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Runs that end badly: the reason reaches people, and nothing stays alive.
 
 use crate::model::{Fault, Script, Turn};
+use crate::processes::wait_until;
 use crate::world::{Way, World, bash};
 
 /// What a run that cannot be helped leaves on GitHub.
@@ -41,7 +42,8 @@ fn a_silent_model_is_timed_out_and_all_of_its_tree_ends() {
             .iter()
             .any(|p| p.ends_with(&format!("sleep {secs} ")))
     };
-    assert!(sleeping(1000) && sleeping(1001), "{:#?}", crate::processes::of(world.user_home()));
+    let found = || crate::processes::of(world.user_home()).join("\n");
+    wait_until("both sleep", found, || sleeping(1000) && sleeping(1001));
     world.wait_for_state("idle");
     world.wait_for_quiet();
     assert_left_to_a_person(&world, "timed_out", "it said nothing for 15 seconds");
