@@ -72,13 +72,12 @@ fn nothing_changed(stage: &Stage<'_>, table: &mut Table, how: &str, most: usize)
 }
 
 fn dispatching(stage: &Stage<'_>, table: &mut Table) -> Res {
-    let before = requests(&stage.succeed(&["assign", "-v"])?)?;
+    let (before, _) = tick(stage)?;
     for n in 0..ISSUES {
         add_issue(stage, &format!("octo/more-{n}"))?;
     }
-    let said = stage.succeed(&["assign", "-v"])?;
-    let started = said.lines().filter(|l| l.starts_with("worker ")).count() as u64;
-    let more = requests(&said)? - before;
+    let (asked, started) = tick(stage)?;
+    let more = asked - before;
     table.row(
         &format!("a tick that dispatches {started} issues: requests beside the lists"),
         &more.to_string(),
@@ -88,8 +87,9 @@ fn dispatching(stage: &Stage<'_>, table: &mut Table) -> Res {
     Ok(())
 }
 
-/// The total that `assign -v` gives.
-fn requests(said: &str) -> Res<u64> {
-    let total = said.lines().find(|l| l.contains(" requests, ")).ok_or("no total")?;
-    Ok(total.split_whitespace().next().ok_or("no number")?.parse()?)
+/// How many requests a tick made, and how many runs it started.
+fn tick(stage: &Stage<'_>) -> Res<(u64, u64)> {
+    let said: serde_json::Value = serde_json::from_str(&stage.succeed(&["assign", "--json"])?)?;
+    let asked = said["github"]["requests"].as_u64().ok_or("no total")?;
+    Ok((asked, said["started"].as_array().ok_or("no list of runs")?.len() as u64))
 }
