@@ -21,7 +21,7 @@ pub(super) struct Args {
     /// The worker
     #[arg(value_name = "ID")]
     id: WorkerId,
-    /// Stop it if it is busy
+    /// Stop it if it is busy; give up work that waits to be published
     #[arg(short, long)]
     force: bool,
     /// Print what was done as JSON

@@ -57,7 +57,10 @@ impl<'a> Hold<'a> {
         if !ctx.settings.claims {
             return Ok(None);
         }
-        let random = || u32::from_str_radix(&fresh_uuid()[..8], 16).unwrap_or(0);
+        let random = || {
+            let uuid = fresh_uuid();
+            uuid.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0)
+        };
         let me = store::host_id(&ctx.root, random)?;
         let url = ctx.settings.clone_url(repo);
         Ok(Some(Self { ctx, git: ctx.git()?, url, repo: repo.clone(), issue, me }))
