@@ -241,9 +241,17 @@ mod tests {
             parse(block, Path::new("README.md")).unwrap();
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
-        for section in
-            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "retention", "retry"]
-        {
+        for section in [
+            "",
+            "github",
+            "assign",
+            "limits",
+            "credentials",
+            "sandbox",
+            "git",
+            "retention",
+            "retry",
+        ] {
             let asked = if section.is_empty() {
                 "nope = 1".into()
             } else {

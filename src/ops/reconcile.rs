@@ -188,11 +188,12 @@ pub(super) fn end_what_is_left(ctx: &Context, lock: &WorkerLock, run: &Run) -> R
             lock.worker(),
             pids.join(", ")
         );
-        Failure::new(Exit::Failed, what).hint("nothing is done with that worker until they are gone")
+        Failure::new(Exit::Failed, what)
+            .hint("nothing is done with that worker until they are gone")
     })
 }
 
-/// Does what is to be done.
+/// Does what is to be done. The caller holds the lock of the one tick at a time.
 pub(super) fn apply(ctx: &Context, mut items: Vec<Item>) -> Vec<Item> {
     for item in &mut items {
         if !item.actions.iter().any(Action::changes) {

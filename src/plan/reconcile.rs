@@ -150,8 +150,7 @@ pub fn decide(seen: &Seen<'_>, retry: &Retry, clock: &Clock) -> Action {
 /// The pause before another attempt, if a run that `ended` so gets one.
 #[must_use]
 pub fn another(run: &Run, ended: &Ended, retry: &Retry, clock: &Clock) -> Option<Pause> {
-    let failed = matches!(ended.outcome, Outcome::Failed | Outcome::TimedOut);
-    (failed && run.failures < retry.failed)
+    (ended.outcome.is_failure() && run.failures < retry.failed)
         .then(|| pause(run.failures.saturating_add(1), retry, clock))
 }
 

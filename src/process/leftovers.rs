@@ -43,8 +43,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub fn leftovers(of: &[Traces]) -> Vec<Vec<Identity>> {
     let mut found = vec![Vec::new(); of.len()];
     let Some(boot) = boot_id().filter(|_| !of.is_empty()) else { return found };
-    let by_mark: HashMap<Vec<u8>, usize> =
-        of.iter().enumerate().map(|(i, t)| (format!("{}={}", t.variable, t.run).into(), i)).collect();
+    let by_mark: HashMap<Vec<u8>, usize> = of
+        .iter()
+        .enumerate()
+        .map(|(i, t)| (format!("{}={}", t.variable, t.run).into(), i))
+        .collect();
     let by_session: HashMap<u32, usize> =
         of.iter().enumerate().filter_map(|(i, t)| Some((session(t, &boot)?, i))).collect();
     for pid in own_processes() {
@@ -55,8 +58,7 @@ pub fn leftovers(of: &[Traces]) -> Vec<Vec<Identity>> {
             environ.split(|b| *b == 0).find_map(|var| by_mark.get(var).copied())
         };
         let at_home = |i: &usize| {
-            fs::read_link(format!("/proc/{pid}/cwd"))
-                .is_ok_and(|cwd| cwd.starts_with(&of[*i].home))
+            fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&of[*i].home))
         };
         let in_session = || by_session.get(&session_of(pid)?).copied().filter(at_home);
         if let Some(i) = marked().or_else(in_session) {

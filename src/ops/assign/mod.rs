@@ -103,7 +103,9 @@ fn put_right(ctx: &Context, workers: Vec<Worker>, dry_run: bool, report: &mut Re
     }
     for mut item in items {
         report.problems.extend(item.problem.take());
-        if item.done && let Some(run) = item.taken_up() {
+        if item.done
+            && let Some(run) = item.taken_up()
+        {
             report.taken_up.push((item.worker.clone(), run.subject()));
         }
         if item.actions.iter().any(Action::changes) {
