@@ -204,11 +204,15 @@ impl Run {
             Way::Verify => self.phase = Phase::Verifying,
             Way::Publish => {}
             Way::GiveUp => {
-                let why = format!(
-                    "its supervisor was lost {} times, last while it was {}",
-                    self.losses.saturating_add(1),
-                    self.phase
-                );
+                let why = match self.losses.saturating_add(1) {
+                    1 => format!("its supervisor was lost while it was {}", self.phase),
+                    n => {
+                        format!(
+                            "its supervisor was lost {n} times, last while it was {}",
+                            self.phase
+                        )
+                    }
+                };
                 self.ended = Some(Ended { outcome: Outcome::Failed, why });
                 self.phase = Phase::Publishing;
             }

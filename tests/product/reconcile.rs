@@ -1,6 +1,7 @@
 //! Dead supervisors: what they leave is ended before their worker is used again.
 
 use std::fs;
+use std::path::PathBuf;
 
 use claude_workers::domain::{Outcome, Run};
 use claude_workers::store;
@@ -51,11 +52,13 @@ fn bereave(world: &World) {
     world.wait_until("the supervisor is dead", || matches!(state(), store::State::Crashed(_)));
 }
 
-/// Nobody knows of a control group.
-fn forget_cgroup(world: &World) {
+/// Nobody knows of a control group any more. Returns where it is, to be removed in the end.
+fn forget_cgroup(world: &World) -> Option<PathBuf> {
+    let group = task(world).cgroup;
     let mut task: Value = serde_json::from_slice(&fs::read(world.task("01")).unwrap()).unwrap();
     task.as_object_mut().unwrap().remove("cgroup");
     fs::write(world.task("01"), task.to_string()).unwrap();
+    group
 }
 
 /// Of those that have not said goodbye.
@@ -115,7 +118,7 @@ fn a_person_ends_what_a_dead_supervisor_left_too() {
     for command in ["stop", "restart", "reset"] {
         let world = at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
         bereave(&world);
-        forget_cgroup(&world);
+        let group = forget_cgroup(&world);
         world.agent("flock -n $HOME/family true || mark overlap; commit a b");
         world.cron(&[command, "01"]).ok();
         if command != "restart" {
@@ -123,6 +126,10 @@ fn a_person_ends_what_a_dead_supervisor_left_too() {
         }
         world.quiet();
         assert_eq!(world.marks(), ["up"], "{command}");
+        if let Some(group) = group {
+            // `restart` has found it by its name.
+            assert_eq!(fs::remove_dir(group).is_ok(), command != "restart");
+        }
     }
 }
 
