@@ -91,6 +91,7 @@ pub(super) struct AssignSection {
     pub(super) label: Option<String>,
     pub(super) trust: Trust,
     pub(super) approval_label: String,
+    pub(super) bots: Vec<String>,
     pub(super) max_per_repo: u32,
     pub(super) reserve: usize,
 }
@@ -101,6 +102,7 @@ impl Default for AssignSection {
             label: None,
             trust: Trust::Write,
             approval_label: "approved".into(),
+            bots: Vec::new(),
             max_per_repo: 2,
             reserve: 0,
         }
@@ -161,6 +163,8 @@ pub struct ExecutorSection {
     pub path: Option<PathBuf>,
     /// More arguments. Only for `claude`.
     pub args: Vec<String>,
+    /// Repositories whose own settings, hooks and MCP servers the agent may use. Only for `claude`.
+    pub repository_settings: Vec<RepoPattern>,
     /// More environment for the agent.
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub trust: Trust,
     /// The label by which somebody with write permission lets a stranger's issue in.
     pub approval_label: String,
+    /// Logins of apps (`name[bot]`) that count as people do: by their permission.
+    pub bots: Vec<String>,
     /// How many runs of one repository may be under way at once.
     pub max_per_repo: u32,
     /// How many idle workers `assign` leaves alone.
@@ -174,6 +176,7 @@ impl Settings {
             only_label: file.assign.label,
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
+            bots: file.assign.bots,
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
@@ -270,6 +273,8 @@ fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
         return wrong("`command` is missing: a program and its arguments, as a list");
     } else if section.path.is_some() || !section.args.is_empty() {
         return wrong("`path` and `args` are for `claude`; write them into `command`");
+    } else if !section.repository_settings.is_empty() {
+        return wrong("`repository_settings` is for `claude`");
     }
     Ok(())
 }

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::{Context, Exit, Failure};
+use crate::config::Trust;
 use crate::domain::{
-    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
+    AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
+    text,
 };
 use crate::github::GitHub;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -35,6 +37,9 @@ pub struct Request {
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
+    /// The words of the issue that somebody approved, where that was needed; see
+    /// [`text_id`](crate::domain::text_id).
+    pub approved: Option<String>,
     /// The worker of another host that is gone, whose label may be on the issue.
     pub abandoned_by: Option<WorkerId>,
 }
@@ -161,6 +166,7 @@ fn record(
         repo: request.repo.clone(),
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
+        text: issue.map(|i| AllowedText { id: i.text_id(), approved: approval(ctx, request, i) }),
         prompt: request.prompt.as_deref().map(head),
         model,
         executor,
@@ -191,6 +197,14 @@ fn record(
         ended_at: None,
         cleared: false,
     }
+}
+
+/// Whether the run is allowed for the issue's present words only. Who names an issue by hand has
+/// read it, and nobody was asked about its author.
+fn approval(ctx: &Context, request: &Request, issue: &Issue) -> bool {
+    let owner = issue.author.eq_ignore_ascii_case(issue.repo.owner());
+    let anyone = ctx.settings.trust == Trust::Anyone;
+    request.approved.is_some() || request.explicit && !owner && !anyone
 }
 
 /// A random UUID, from the kernel.

@@ -122,6 +122,9 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     if let Some(why) = answer.refused {
         return Err(why);
     }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
+    }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)
 }

@@ -9,7 +9,7 @@ use super::Report;
 use super::memory::Memory;
 use crate::domain::{BranchName, Issue, RepoSlug};
 use crate::github::{Error, GitHub};
-use crate::ops::trust::Trusted;
+use crate::ops::trust::{Standing, Trusted};
 use crate::ops::{Context, Exit, Failure};
 use crate::plan::{IssueRef, RepoFacts, Skip, Verdict, history_refuses};
 use crate::store;
@@ -20,6 +20,8 @@ pub(super) struct Look<'a> {
     issues: BTreeMap<IssueRef, &'a Issue>,
     repos: BTreeMap<RepoSlug, RepoFacts>,
     trusted: Trusted<'a>,
+    /// The words that were approved, where that was needed.
+    approved: BTreeMap<IssueRef, String>,
     memory: Memory,
 }
 
@@ -33,7 +35,13 @@ impl<'a> Look<'a> {
         let issues: BTreeMap<_, _> =
             issues.iter().map(|i| ((i.repo.clone(), i.number), i)).collect();
         let memory = Memory::load(ctx, issues.values().copied());
-        Self { ctx, github, issues, repos, trusted: Trusted::new(github), memory }
+        let trusted = Trusted::new(github, &ctx.settings);
+        Self { ctx, github, issues, repos, trusted, approved: BTreeMap::new(), memory }
+    }
+
+    /// The words with which an issue may start work; `None`: with any.
+    pub(super) fn approved(&self, at: &IssueRef) -> Option<String> {
+        self.approved.get(at).cloned()
     }
 
     pub(super) fn repos(&self) -> &BTreeMap<RepoSlug, RepoFacts> {
@@ -74,9 +82,15 @@ impl<'a> Look<'a> {
         if let Some(skip) = self.repository(&issue.repo).await? {
             return Ok(Some(skip));
         }
-        if let Some(why) = self.trusted.refuses(issue, &self.ctx.settings).await? {
-            self.memory.not_trusted(issue, &why, now);
-            return Ok(Some(Skip::NotTrusted(why)));
+        match self.trusted.standing(issue).await? {
+            Standing::Author => {}
+            Standing::Words(id) => {
+                self.approved.insert((issue.repo.clone(), issue.number), id);
+            }
+            Standing::Refused(why) => {
+                self.memory.not_trusted(issue, &why, now);
+                return Ok(Some(Skip::NotTrusted(why)));
+            }
         }
         let branch = BranchName::for_issue(issue.number, 1);
         let pulls = self.github.pulls_by_head(&issue.repo, &branch).await?;

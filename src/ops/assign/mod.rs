@@ -183,6 +183,7 @@ async fn pair(
                 model: None,
                 executor: None,
                 explicit: false,
+                approved: look.approved(&assignment.issue),
                 abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
