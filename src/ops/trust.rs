@@ -6,6 +6,17 @@ use crate::config::{Settings, Trust};
 use crate::domain::{Issue, RepoSlug};
 use crate::github::{Error, GitHub};
 
+/// Whose words an issue's are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// Of somebody who may start work.
+    Trusted,
+    /// A stranger's, let in by somebody who may.
+    Approved,
+    /// They may not start work; why.
+    Refused(String),
+}
+
 /// Asks for permissions, each person once for each repository.
 #[derive(Debug)]
 pub(super) struct Trusted<'a> {
@@ -33,33 +44,35 @@ impl<'a> Trusted<'a> {
         Ok(may)
     }
 
-    /// Whether the issue may start work: `Ok(None)`, or why not.
-    pub(super) async fn refuses(
+    /// Whether the issue may start work.
+    pub(super) async fn judge(
         &mut self,
         issue: &Issue,
         settings: &Settings,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Judged, Error> {
         if settings.trust == Trust::Anyone {
-            return Ok(None);
+            return Ok(Judged::Trusted);
         }
         if self.may_write(&issue.repo, &issue.author).await? {
-            return Ok(None);
+            return Ok(Judged::Trusted);
         }
         let (author, approval) = (&issue.author, &settings.approval_label);
         if !issue.has_label(approval) {
-            return Ok(Some(format!(
+            return Ok(Judged::Refused(format!(
                 "{author} has no write permission, and nobody approved it with the label {approval}"
             )));
         }
         let by = self.github.who_labelled(&issue.repo, issue.number, approval).await?;
         let by = by.map(|labelled| labelled.by);
         match by {
-            Some(login) if self.may_write(&issue.repo, &login).await? => Ok(None),
-            Some(login) => Ok(Some(format!(
+            Some(login) if self.may_write(&issue.repo, &login).await? => Ok(Judged::Approved),
+            Some(login) => Ok(Judged::Refused(format!(
                 "{author} has no write permission, and {login}, who put the label {approval} on, \
                  has none either"
             ))),
-            None => Ok(Some(format!("nobody can be found who put the label {approval} on"))),
+            None => Ok(Judged::Refused(format!(
+                "nobody can be found who put the label {approval} on"
+            ))),
         }
     }
 }
