@@ -8,8 +8,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::file::{self, ExecutorSection, File, Keep, RetentionSection, Span};
-use super::{Env, Error, Trust, env};
-use crate::domain::{JailMode, Limits, RepoPattern};
+use super::{ApprovedIn, Env, Error, Trust, env};
+use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern};
 use crate::plan::gc::Retention;
 
 /// What the command line may override.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub approval_label: String,
     /// Logins of apps (`name[bot]`) that count as people do: by their permission.
     pub bots: Vec<String>,
+    /// Which homes may work on an issue that needed that label.
+    pub approved_in: ApprovedIn,
     /// How many runs of one repository may be under way at once.
     pub max_per_repo: u32,
     /// How many idle workers `assign` leaves alone.
@@ -62,6 +64,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many issues a run may file: 1 to 100.
     pub max_issues: usize,
+    /// Whether homes are made with GitHub credentials in them.
+    pub credential_mode: CredentialMode,
     /// What is copied into homes, as written; `None`: everything.
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
@@ -160,6 +164,15 @@ impl Settings {
                 message: format!("`issues` must be from 1 to 100, not {max_issues}"),
             });
         }
+        if (file.credentials.mode, file.sandbox.mode) == (CredentialMode::Broker, JailMode::None) {
+            return Err(Error::Value {
+                place: "[credentials] mode".into(),
+                message:
+                    "\"broker\" keeps the token from agents, and with [sandbox] mode = \"none\" \
+                          they can read it"
+                        .into(),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -177,10 +190,12 @@ impl Settings {
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
             bots: file.assign.bots,
+            approved_in: file.assign.approved_in,
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
             max_issues,
+            credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),

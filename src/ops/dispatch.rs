@@ -9,13 +9,14 @@ use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
-use super::{Context, Exit, Failure};
-use crate::config::Trust;
+use super::trust::Trusted;
+use super::{Context, Exit, Failure, custody};
+use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
     AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
     text,
 };
-use crate::github::GitHub;
+use crate::github::{ErrorKind, GitHub};
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
 /// What is to be dispatched.
@@ -71,10 +72,15 @@ pub async fn dispatch(
     ctx.jail_program()?;
     ctx.tool("git")?;
     enough_room(ctx)?;
-    let lock = take_worker(ctx, request.worker.as_ref())?;
+    let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
+            if strangers(ctx, github, &issue, &request).await?
+                && !custody::takes_strangers(ctx, lock.worker())
+            {
+                lock = another(ctx, lock, &issue, &request)?;
+            }
             (Some(issue), old)
         }
         None => (None, Vec::new()),
@@ -118,6 +124,57 @@ pub async fn dispatch(
             Err(take_back(ctx, github, &lock, &run, failure).await)
         }
     }
+}
+
+/// Whether the issue may be worked on only where no credentials are. A person who names an issue
+/// needs no approval for it; that a stranger wrote it stays true.
+async fn strangers(
+    ctx: &Context,
+    github: &GitHub,
+    issue: &Issue,
+    request: &Request,
+) -> Result<bool, Failure> {
+    let Settings { trust, approved_in, .. } = ctx.settings;
+    if (trust, approved_in) != (Trust::Write, ApprovedIn::Broker) {
+        return Ok(false);
+    }
+    if !request.explicit {
+        return Ok(request.approved.is_some());
+    }
+    match Trusted::new(github, &ctx.settings).may_write(&issue.repo, &issue.author).await {
+        // That the token may not ask means no.
+        Err(e) if e.kind() == ErrorKind::Access => Ok(true),
+        may => Ok(!may?),
+    }
+}
+
+/// Takes a worker that has no credentials in the place of one that has.
+fn another(
+    ctx: &Context,
+    lock: WorkerLock,
+    issue: &Issue,
+    request: &Request,
+) -> Result<WorkerLock, Failure> {
+    let worker = lock.worker().clone();
+    drop(lock);
+    if request.worker.is_none()
+        && let Ok(other) = take_worker(ctx, None, |id| custody::takes_strangers(ctx, id))
+    {
+        return Ok(other);
+    }
+    let what = match &request.worker {
+        Some(_) => format!("the home of worker {worker} holds GitHub credentials"),
+        None => "no worker without GitHub credentials is idle".into(),
+    };
+    let author = text::one_line(&issue.author, 60);
+    Err(Failure::new(
+        Exit::Refused,
+        format!("{author}, who wrote {}#{}, has no write permission, and {what}", issue.repo, issue.number),
+    )
+    .hint(
+        "set `mode = \"broker\"` in [credentials] and run `claude-workers refresh`, or allow it with \
+         `approved_in = \"any\"` in [assign]",
+    ))
 }
 
 /// Gives the claim back as far as that can be done now. It is in no way of this host's own next

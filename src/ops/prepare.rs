@@ -7,13 +7,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
+use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
@@ -27,6 +27,7 @@ use crate::store::{self, make_private_dir, write_private};
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+    custody::check(ctx, &run.worker)?;
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
         run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
     }

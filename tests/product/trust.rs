@@ -7,7 +7,8 @@ use crate::world::{APP, Config, World};
 
 /// A world with people of all roles.
 fn people(assign: &'static str) -> World {
-    let world = World::with(&Config { assign, ..Config::default() }, &["01"]);
+    let credentials = "mode = 'broker'";
+    let world = World::with(&Config { assign, credentials, ..Config::default() }, &["01"]);
     let roles = [
         ("reader", Role::Read),
         ("triager", Role::Triage),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Report;
 use super::memory::Memory;
+use crate::config::ApprovedIn;
 use crate::domain::{BranchName, Issue, RepoSlug};
 use crate::github::{Error, GitHub};
 use crate::ops::trust::{Standing, Trusted};
@@ -56,9 +57,8 @@ impl<'a> Look<'a> {
         report: &mut Report,
     ) -> Result<Verdict, Failure> {
         let Some(issue) = self.issues.get(at).copied() else { return Ok(Verdict::Eligible) };
-        match self.refusal(issue).await {
-            Ok(None) => Ok(Verdict::Eligible),
-            Ok(Some(skip)) => Ok(Verdict::Refused(skip)),
+        match self.verdict(issue).await {
+            Ok(verdict) => Ok(verdict),
             Err(failure) => {
                 if failure.exit == Exit::RateLimited {
                     return Err(failure);
@@ -70,35 +70,40 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn refusal(&mut self, issue: &Issue) -> Result<Option<Skip>, Failure> {
+    async fn verdict(&mut self, issue: &Issue) -> Result<Verdict, Failure> {
+        let refused = |skip| Ok(Verdict::Refused(skip));
         let now = Timestamp::now();
         let runs = store::completed_of_issue(&self.ctx.root, &issue.repo, issue.number)?;
         if let Some(skip) = history_refuses(&runs, issue, now) {
-            return Ok(Some(skip));
+            return refused(skip);
         }
         if let Some(skip) = self.memory.refuses(issue, now) {
-            return Ok(Some(skip));
+            return refused(skip);
         }
         if let Some(skip) = self.repository(&issue.repo).await? {
-            return Ok(Some(skip));
+            return refused(skip);
         }
+        let mut eligible = Verdict::Eligible;
         match self.trusted.standing(issue).await? {
             Standing::Author => {}
             Standing::Words(id) => {
                 self.approved.insert((issue.repo.clone(), issue.number), id);
+                if self.ctx.settings.approved_in == ApprovedIn::Broker {
+                    eligible = Verdict::EligibleInBroker;
+                }
             }
             Standing::Refused(why) => {
                 self.memory.not_trusted(issue, &why, now);
-                return Ok(Some(Skip::NotTrusted(why)));
+                return refused(Skip::NotTrusted(why));
             }
         }
         let branch = BranchName::for_issue(issue.number, 1);
         let pulls = self.github.pulls_by_head(&issue.repo, &branch).await?;
         if let Some(pull) = pulls.first() {
             self.memory.has_pull(issue, &pull.url, now);
-            return Ok(Some(Skip::HasPull(pull.url.clone())));
+            return refused(Skip::HasPull(pull.url.clone()));
         }
-        Ok(None)
+        Ok(eligible)
     }
 
     /// Rights are asked for once a tick where the list of repositories did not tell.

@@ -9,14 +9,14 @@ mod look;
 mod memory;
 mod mend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::dispatch::{self, Dispatched, start_supervisor};
 use super::hold::Hold;
 use super::lists::{self, Seen};
-use super::{Context, Exit, Failure, chores, jailing};
+use super::{Context, Exit, Failure, chores, custody, jailing};
 use crate::domain::{Issue, IssueNumber, Outcome, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::{self, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
@@ -241,9 +241,19 @@ async fn settle(
         reserve: ctx.settings.reserve,
     };
     let running = running(ctx)?;
+    let brokers: BTreeSet<WorkerId> =
+        idle.iter().filter(|id| custody::takes_strangers(ctx, id)).cloned().collect();
     loop {
         let repos = look.repos();
-        let seen = Snapshot { issues, repos, idle, running: &running, abandoned, verdicts };
+        let seen = Snapshot {
+            issues,
+            repos,
+            idle,
+            brokers: &brokers,
+            running: &running,
+            abandoned,
+            verdicts,
+        };
         let plan = plan::assign(&seen, &rules);
         if plan.questions.is_empty() {
             return Ok(plan);
