@@ -19,5 +19,5 @@ pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, Wo
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
 pub use run::{
     AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome,
-    Phase, Run, Work, minutes,
+    Pause, Phase, Run, Tried, Work, minutes,
 };
