@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::state::{Comment, Event, Issue, LabelDef, State};
+use super::state::{Comment, Event, History, Issue, LabelDef, State};
 
 impl State {
     /// Makes a label, unless there is one of that name.
@@ -38,12 +38,12 @@ impl State {
         if issue.has_label(&name) == add {
             return false;
         }
+        let at = issue.touch();
         if add {
             issue.labels.push(name.clone());
         } else {
             issue.labels.retain(|l| !l.eq_ignore_ascii_case(&name));
         }
-        let at = issue.touch();
         let what = if add { "labeled" } else { "unlabeled" };
         let label = Some((name, color));
         issue.events.push(Event { id, actor: actor.to_owned(), what, label, rename: None, at });
@@ -112,6 +112,7 @@ impl State {
     ) -> u64 {
         let id = self.new_id();
         let number = self.repos[repo].next_number();
+        let history = History::new(&self.changes);
         self.repos[repo].issues.insert(
             number,
             Issue {
@@ -131,6 +132,7 @@ impl State {
                 comments: Vec::new(),
                 events: Vec::new(),
                 pull: None,
+                history,
             },
         );
         number

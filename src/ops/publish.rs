@@ -1,6 +1,7 @@
 //! The end of a run on GitHub: push, pull request, comment, labels. A step (see
 //! [`step`](super::step)): it can be done again, because every effect is looked up first.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
@@ -13,7 +14,7 @@ use crate::domain::{
     WorkerId, text,
 };
 use crate::git::{FoundClaim, Imported};
-use crate::github::{Error, ErrorKind, GitHub, NewPull};
+use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::store::{self};
 
@@ -331,27 +332,37 @@ impl Publishing<'_> {
         Some(parts.join("\n\n"))
     }
 
-    /// One comment for each run: an earlier one with our marker is brought up to date.
+    /// One comment for each run: an earlier one with our marker is brought up to date. After a new
+    /// one is written it is looked whether there is a second, because something on the way may have
+    /// delivered it twice, or the list may have been too old to show an earlier one.
     async fn comment(&self, issue: IssueNumber, body: &str) -> Result<(), Error> {
         let repo = &self.run.repo;
         let marker = format!("{MARKER}{} -->", self.run.run);
-        let ours = self
-            .github
-            .comments(repo, issue)
-            .await?
-            .into_iter()
-            .find(|comment| comment.body.trim_end().ends_with(&marker));
         // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
         // that it stands at the end does.
-        if let Some(found) = ours
-            && found.author.eq_ignore_ascii_case(&self.github.viewer().await?.login)
-        {
-            if found.body.trim() != body.trim() {
-                self.github.update_comment(repo, found.id, body).await?;
-            }
-            return Ok(());
+        let marked = |c: &Comment| c.body.trim_end().ends_with(&marker);
+        let mut ours = self.github.comments(repo, issue, None).await?;
+        ours.retain(marked);
+        if !ours.is_empty() {
+            let me = self.github.viewer().await?.login;
+            ours.retain(|c| c.author.eq_ignore_ascii_case(&me));
         }
-        self.github.create_comment(repo, issue, body).await.map(drop)
+        if ours.is_empty() {
+            let made = self.github.create_comment(repo, issue, body).await?;
+            let since = made.created_at.checked_sub(SignedDuration::from_hours(24)).ok();
+            ours = self.github.comments(repo, issue, since).await?;
+            ours.retain(|c| marked(c) && c.author == made.author);
+        }
+        let mut ours = ours.into_iter();
+        if let Some(first) = ours.next()
+            && first.body.trim() != body.trim()
+        {
+            self.github.update_comment(repo, first.id, body).await?;
+        }
+        for second in ours {
+            self.github.delete_comment(repo, second.id).await?;
+        }
+        Ok(())
     }
 
     /// Whether so many starts failed that a person has to look.
@@ -444,6 +455,10 @@ fn looks_passing(said: &str) -> bool {
         "connection reset",
         "connection timed out",
         "timed out",
+        "operation too slow",
+        "not closed cleanly",
+        "non-properly terminated",
+        "ssl_error_syscall",
         "empty reply",
         "transfer closed",
         "unexpected disconnect",

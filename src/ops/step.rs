@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::claim::label;
 use super::prompt::Brief;
-use super::publish::MARKER;
+use super::publish::{MARKER, passes};
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
 use crate::domain::{BranchName, Run, WorkerId, text};
@@ -127,13 +127,13 @@ pub async fn brief(
     let (title, body) = (clean(&issue.title), clean(&issue.body));
     let mut comments = Vec::new();
     let mut left_out = 0;
-    for comment in github.comments(&run.repo, number).await? {
+    for comment in github.comments(&run.repo, number, None).await? {
         if comment.body.contains(MARKER) {
             continue;
         }
         let may_write = match trusted.may_write(&run.repo, &comment.author).await {
-            // That the token may not ask means no.
-            Err(e) if e.kind() == ErrorKind::Access => false,
+            // That the token may not ask means no; that it is not accepted just now does not.
+            Err(e) if e.kind() == ErrorKind::Access && !passes(&e) => false,
             other => other?,
         };
         if !may_write {
