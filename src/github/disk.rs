@@ -16,6 +16,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::failpoint::{Trouble, around, place};
+
 const VERSION: u32 = 1;
 
 /// The two kinds of memory: they are forgotten for different reasons.
@@ -79,7 +81,8 @@ impl Disk {
     /// Takes one name off the shelf.
     pub(super) fn forget(&self, on: Shelf, name: &str) -> Result<(), (PathBuf, io::Error)> {
         let path = self.path(on, name);
-        gone(fs::remove_file(&path)).map_err(|e| (path, e))
+        let forget = || gone(fs::remove_file(&path));
+        around(Trouble::Disk, || format!("remove {}", place(&path)), forget).map_err(|e| (path, e))
     }
 
     /// Clears the shelf.
@@ -107,6 +110,10 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    around(Trouble::Disk, || format!("write {}", place(path)), || replace(path, value))
+}
+
+fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = match tempfile::NamedTempFile::new_in(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
