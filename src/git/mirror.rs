@@ -115,10 +115,7 @@ impl Host {
 
     fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
         if !path.join(SEEN).exists() {
-            // Never brought up to date: not made yet, or only half.
-            let dir = path.display().to_string();
-            let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
-            self.local("make the mirror", None, &args, &[])?;
+            self.make_bare("make the mirror", path)?;
         }
         remove_stale_locks(path);
         let args = [

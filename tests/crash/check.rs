@@ -1,6 +1,9 @@
 //! What must be true of the world when nothing moves any more.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use claude_workers::domain::{Claim, Outcome};
 use claude_workers::process::{command, run_bounded};
@@ -19,7 +22,12 @@ pub fn check(world: &World, expected: Option<Outcome>) -> Result<(), String> {
             wrong.push(what.to_owned());
         }
     };
-    let (mut outcomes, mut labels) = (world.outcomes(), world.labels(1));
+    let labels_now = || {
+        let mut labels = world.labels(1);
+        labels.sort();
+        labels
+    };
+    let (mut outcomes, mut labels) = (world.outcomes(), labels_now());
     if let Some(Outcome::NotStarted) = outcomes.last() {
         must(labels.is_empty() && world.pulls().is_empty(), "a start that failed left something");
         must(world.comments(1).is_empty(), "a start that failed said something");
@@ -29,7 +37,7 @@ pub fn check(world: &World, expected: Option<Outcome>) -> Result<(), String> {
         let said = world.cron(&["dispatch", "-r", APP, "-i", "1"]);
         must(said.code == 0, &format!("the issue is not free: {said:?}"));
         quiet(world)?;
-        (outcomes, labels) = (world.outcomes(), world.labels(1));
+        (outcomes, labels) = (world.outcomes(), labels_now());
     }
     let last = outcomes.last().copied();
     if expected.is_some() {
@@ -75,22 +83,46 @@ pub fn check(world: &World, expected: Option<Outcome>) -> Result<(), String> {
     Err(format!("{}: {heads:?} {labels:?} {comments:?} {runs:?}", wrong.join(", ")))
 }
 
-/// Files of the state that nothing will ever look at again.
-fn left_over(world: &World) -> Vec<String> {
-    let below = world.root.pool();
-    let mut left = Vec::new();
-    for (path, _) in files(&below) {
-        let path = path.strip_prefix(&below).unwrap();
-        let name = path.file_name().unwrap().to_string_lossy();
-        let record = path.starts_with("01") && path.components().count() == 2;
-        let passing = ["task.json", "prompt.txt", "request.txt", "worker.log", "supervisor.log"];
-        let temporary = [".write-", ".tmp"].iter().any(|start| name.starts_with(start));
-        if temporary || record && passing.contains(&name.as_ref()) || path.starts_with("01/scratch")
-        {
-            left.push(path.display().to_string());
+/// Files of the state that nothing will ever look at again. What was half made when somebody was
+/// killed is for `gc`, once it is old.
+fn left_over(world: &World) -> Vec<PathBuf> {
+    let mut left = passing(world);
+    if left.iter().any(|path| is_half_made(path)) {
+        for path in left.iter().filter(|path| is_half_made(path)) {
+            let dirs = path.ancestors().take_while(|dir| *dir != world.root.pool());
+            dirs.for_each(make_old);
         }
+        world.cron(&["gc"]);
+        left = passing(world);
     }
     left
+}
+
+/// Files that are there for a while only.
+fn passing(world: &World) -> Vec<PathBuf> {
+    let below = world.root.pool();
+    let mut all: Vec<PathBuf> = files(&below).into_iter().map(|(path, _)| path).collect();
+    all.retain(|path| {
+        let inside = path.strip_prefix(&below).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let record = inside.starts_with("01") && inside.components().count() == 2;
+        let of_a_run = ["task.json", "prompt.txt", "request.txt", "worker.log", "supervisor.log"];
+        is_half_made(path) || name.starts_with(".tmp") || record && of_a_run.contains(&name)
+    });
+    all
+}
+
+fn is_half_made(path: &Path) -> bool {
+    let part = |part: std::path::Component<'_>| {
+        let name = part.as_os_str().to_str().unwrap();
+        name.starts_with(".write-") || name == "scratch"
+    };
+    path.components().any(part)
+}
+
+fn make_old(path: &Path) {
+    let old = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50);
+    File::open(path).unwrap().set_modified(old).unwrap();
 }
 
 /// What the claim on the issue says.

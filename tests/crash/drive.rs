@@ -29,6 +29,11 @@ pub const FAILS: &str = "echo 'I cannot.'; exit 1";
 
 pub const ASSIGN: Scenario =
     Scenario { words: &["assign"], agent: WORKS, sandbox: "mode = 'none'", workers: &["01"] };
+pub const DISPATCH: Scenario = Scenario { words: &["dispatch", "-r", APP, "-i", "1"], ..ASSIGN };
+pub const FAILING: Scenario = Scenario { agent: FAILS, ..ASSIGN };
+pub const JAILED: Scenario = Scenario { sandbox: "", ..ASSIGN };
+/// With somebody to take what the first one has.
+pub const CONTESTED: Scenario = Scenario { workers: &["01", "02"], ..ASSIGN };
 
 impl Scenario {
     pub fn world(&self) -> World {
@@ -121,7 +126,7 @@ pub fn run(scenario: &Scenario, point: &Point, mode: Mode) -> Result<World, Stri
 }
 
 /// More are never needed.
-const TICKS: u32 = 4;
+const TICKS: u32 = 5;
 
 fn all_idle(world: &World) -> bool {
     store::list(&world.root).unwrap().iter().all(|w| matches!(w.state, State::Idle))
@@ -138,19 +143,32 @@ fn wait(world: &World, what: &str, mut so: impl FnMut() -> bool) -> Result<(), S
     Ok(())
 }
 
+/// Who does nothing for so long is waiting.
+const NAP: Duration = Duration::from_millis(600);
+
 /// Waits until nothing of this world runs. A supervisor that waits for GitHub is killed: it would
 /// wait for a minute.
 pub fn quiet(world: &World) -> Result<(), String> {
+    let mut waits: Option<(u32, Instant)> = None;
     wait(world, "all is quiet", || {
-        for worker in store::list(&world.root).unwrap() {
-            let State::Busy(run) = worker.state else { continue };
-            let Some(pid) = run.pid else { continue };
-            let waits = run.phase == Phase::Publishing && !run.unsaid.is_empty();
-            if waits && children_of(pid).is_empty() {
-                let _ = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
-            }
+        let workers = store::list(&world.root).unwrap();
+        let now = workers.iter().find_map(|worker| {
+            let State::Busy(run) = &worker.state else { return None };
+            let pid = run.pid.filter(|_| run.phase == Phase::Publishing && !run.unsaid.is_empty());
+            pid.filter(|pid| children_of(*pid).is_empty())
+        });
+        waits = match (now, waits) {
+            (Some(pid), Some((same, since))) if pid == same => Some((pid, since)),
+            (now, _) => now.map(|pid| (pid, Instant::now())),
+        };
+        if let Some((pid, since)) = waits
+            && since.elapsed() > NAP
+        {
+            let _ = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
         }
-        world.processes().is_empty()
+        // The processes are many to look at.
+        let busy = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Starting);
+        !workers.iter().any(busy) && world.processes().is_empty()
     })
 }
 

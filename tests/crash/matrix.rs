@@ -7,7 +7,7 @@ use std::time::Instant;
 use claude_workers::domain::Outcome;
 
 use crate::check::check;
-use crate::drive::{ASSIGN, Mode, Scenario, run};
+use crate::drive::{ASSIGN, CONTESTED, DISPATCH, FAILING, JAILED, Mode, Scenario, run};
 use crate::points::{Point, reached_by};
 
 /// Most of the time of a case is waiting.
@@ -53,16 +53,44 @@ fn applies(point: &Point, mode: Mode) -> bool {
     }
 }
 
-#[test]
-fn the_points_of_a_run_can_be_listed() {
-    let points = reached_by(&ASSIGN);
-    for point in &points {
-        println!("{point}{}", if point.same_as_next { "  =" } else { "" });
-    }
-    assert!(points.len() > 100);
-}
+const DONE: Option<Outcome> = Some(Outcome::Succeeded);
 
 #[test]
 fn a_process_killed_between_any_two_effects_loses_nothing() {
-    survives_everywhere(&ASSIGN, Mode::Kill, Some(Outcome::Succeeded));
+    survives_everywhere(&ASSIGN, Mode::Kill, DONE);
+}
+
+#[test]
+fn a_machine_that_loses_power_between_any_two_effects_loses_nothing() {
+    survives_everywhere(&ASSIGN, Mode::KillAll, DONE);
+}
+
+#[test]
+fn a_process_that_stands_still_between_any_two_effects_lets_nothing_be_done_twice() {
+    survives_everywhere(&CONTESTED, Mode::Overlap, DONE);
+}
+
+#[test]
+fn an_effect_that_fails_or_seems_to_loses_nothing() {
+    survives_everywhere(&ASSIGN, Mode::Error, None);
+}
+
+#[test]
+fn an_agent_that_is_killed_is_a_failure_and_calls_a_person() {
+    survives_everywhere(&ASSIGN, Mode::KillAgent, Some(Outcome::Failed));
+}
+
+#[test]
+fn a_dispatch_by_hand_killed_between_any_two_effects_loses_nothing() {
+    survives_everywhere(&DISPATCH, Mode::Kill, DONE);
+}
+
+#[test]
+fn a_failure_killed_between_any_two_effects_is_told_once() {
+    survives_everywhere(&FAILING, Mode::Kill, Some(Outcome::Failed));
+}
+
+#[test]
+fn a_jailed_run_killed_between_any_two_effects_loses_nothing() {
+    survives_everywhere(&JAILED, Mode::Kill, DONE);
 }
