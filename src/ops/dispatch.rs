@@ -16,7 +16,9 @@ use crate::domain::{
     AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
     text,
 };
+use crate::failpoint::{Trouble, around, place};
 use crate::github::{ErrorKind, GitHub};
+use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
 /// What is to be dispatched.
@@ -326,12 +328,7 @@ fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
 fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
-        if let Err(e) = std::fs::remove_file(&path)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            let what = format!("{} could not be removed: {e}", path.display());
-            return Err(Failure::new(Exit::Failed, what));
-        }
+        store::remove_file(&path)?;
     }
     Ok(())
 }
@@ -350,20 +347,13 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&log_path)
+    let open = || File::options().create(true).append(true).mode(0o600).open(&log_path);
+    let log = around(Trouble::Disk, || format!("open {}", place(&log_path)), open)
         .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
-    let mut child = ctx
-        .own_command(&["supervise", worker.as_str()])?
-        .stdin(Stdio::from(lock_file))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
-        .spawn()
-        .map_err(|e| fail(e.to_string()))?;
+    let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
+    own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
+    let mut child = spawn(&mut own, |_| "supervise".into()).map_err(|e| fail(e.to_string()))?;
     let mut ready = [0; 1];
     let got = child.stdout.take().map(|mut pipe| pipe.read(&mut ready));
     match got {

@@ -15,6 +15,7 @@ use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
 use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
+use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
@@ -72,8 +73,12 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
+    let write = || {
+        let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(prompt))
+    };
+    around(Trouble::Disk, || format!("write {}", place(path)), write)
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
