@@ -10,6 +10,7 @@ mod again;
 mod archive;
 mod assign;
 mod attempts;
+mod broker;
 mod budgets;
 mod by_hand;
 mod colours;
