@@ -16,7 +16,7 @@ use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{Orders, Verdict};
+use crate::sandbox::inside::{NO_AGENT, Orders, Verdict};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
 /// of everything that people can say would take a good part of each start.
@@ -208,7 +208,9 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
     let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
-    Err(fail(format!("cannot start {}: {e}", argv[0].display())))
+    // After its own first line the supervisor heeds another one only with this exit code.
+    answer(&Verdict { jail_fault: Some(format!("cannot start {}: {e}", argv[0].display())) })?;
+    Ok(ExitCode::from(NO_AGENT))
 }
 
 #[cfg(test)]

@@ -114,6 +114,12 @@ impl Outcome {
         }
     }
 
+    /// Whether the agent tried and did not come to an end of its own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
     /// Whether a person has to look before the issue may be taken again.
     #[must_use]
     pub fn needs_a_person(self) -> bool {

@@ -200,8 +200,12 @@ fn workers(ctx: &Context) -> Vec<Check> {
                     State::Crashed(run) => checks.push(check(
                         &format!("worker {}", worker.id),
                         Grade::Warning,
-                        format!("crashed with {}", run.subject()),
-                        Some("the next `assign` carries on"),
+                        format!("{} with {}", run.lies(), run.subject()),
+                        Some(match run.lies() {
+                            "stopped" => "`restart` carries on, `reset` clears it",
+                            "waiting" => "a later `assign` carries on; `restart` does now",
+                            _ => "the next `assign` carries on",
+                        }),
                     )),
                     State::Idle | State::Busy(_) | State::Starting => {}
                 }

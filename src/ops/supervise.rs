@@ -22,12 +22,12 @@ use super::reconcile::{cgroup_name, clock, next};
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
-use crate::domain::{AgentReport, JailMode, Outcome, Phase, Run, WorkerId, text};
+use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::failpoint::{Effect, Trouble, around};
 use crate::plan::reconcile::{Action, another};
 use crate::process::{self, End, Watched, cgroup};
-use crate::sandbox::inside::Verdict;
+use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
@@ -145,13 +145,17 @@ impl Supervisor<'_> {
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
-        let Some(ended) = self.run.ended.clone() else { return false };
-        let clock = clock();
-        let Some(pause) = another(&self.run, &ended, &self.ctx.settings.retry, &clock) else {
-            return false;
-        };
-        self.run.try_again(&ended, pause, clock.now);
-        true
+        let (run, clock) = (&mut self.run, clock());
+        let Some(ended) = run.ended.clone() else { return false };
+        if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
+            run.try_again(&ended, pause, clock.now);
+            return true;
+        }
+        if run.failures > 0 && ended.outcome.is_failure() {
+            let why = format!("{} (attempt {})", ended.why, run.attempt);
+            run.ended = Some(Ended { why, ..ended });
+        }
+        false
     }
 
     fn save(&self) -> Result<(), Failure> {
@@ -231,6 +235,8 @@ impl Supervisor<'_> {
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
             room: MAX_LOG,
             said: Vec::new(),
+            no_agent: None,
+            begun: !jailed_run,
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
             output.take(is_err, line, whole)
@@ -277,6 +283,10 @@ struct Output {
     room: u64,
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
+    /// The last line of standard output, if it is the only one and says why there is no agent.
+    no_agent: Option<String>,
+    /// Whether the agent's output has begun.
+    begun: bool,
 }
 
 impl Output {
@@ -292,6 +302,12 @@ impl Output {
                 };
                 return false;
             }
+        }
+        if !is_err {
+            let first = !std::mem::replace(&mut self.begun, true);
+            let verdict = first.then(|| serde_json::from_slice::<Verdict>(line).ok()).flatten();
+            // The agent could say so too.
+            self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
         }
         self.keep(line);
         if is_err {
@@ -332,7 +348,7 @@ impl Output {
             ..AgentReport::default()
         };
         report.not_started = match self.verdict {
-            Entry::Passed => None,
+            Entry::Passed => self.no_agent.filter(|_| exit_code == Some(i32::from(NO_AGENT))),
             Entry::Refused(why) => Some(format!("the sandbox does not hold: {why}")),
             Entry::Awaited if report.stopped => None,
             Entry::Awaited => Some(format!(
