@@ -84,6 +84,7 @@ pub(super) struct File {
     pub(super) credentials: CredentialsSection,
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
+    pub(super) publish: PublishSection,
     pub(super) retention: RetentionSection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
@@ -153,6 +154,20 @@ pub(super) struct GitSection {
 impl Default for GitSection {
     fn default() -> Self {
         Self { fetch_max_age: None, claims: true }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PublishSection {
+    pub(super) max_files: u64,
+    pub(super) max_bytes: u64,
+    pub(super) allow_protected: Vec<RepoPattern>,
+}
+
+impl Default for PublishSection {
+    fn default() -> Self {
+        Self { max_files: 1_000, max_bytes: 50_000_000, allow_protected: Vec::new() }
     }
 }
 
@@ -247,7 +262,7 @@ mod tests {
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
         for section in
-            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "retention"]
+            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "publish", "retention"]
         {
             let asked = if section.is_empty() {
                 "nope = 1".into()

@@ -76,6 +76,12 @@ pub struct Settings {
     pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
+    /// How many paths a run may change and be published.
+    pub max_files: u64,
+    /// How many bytes its commits may bring along.
+    pub max_bytes: u64,
+    /// Repositories whose protected paths may be changed.
+    pub allow_protected: Vec<RepoPattern>,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -198,6 +204,9 @@ impl Settings {
             claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
+            max_files: file.publish.max_files,
+            max_bytes: file.publish.max_bytes,
+            allow_protected: file.publish.allow_protected,
             executors: file
                 .executors
                 .into_iter()

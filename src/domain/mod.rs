@@ -9,6 +9,7 @@ mod credentials;
 mod draft;
 mod ids;
 mod issue;
+pub mod redact;
 mod run;
 pub mod text;
 

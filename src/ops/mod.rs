@@ -38,6 +38,7 @@ pub mod init;
 mod jailing;
 mod lists;
 pub mod log;
+mod policy;
 mod prepare;
 mod prompt;
 pub mod publish;

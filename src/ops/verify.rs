@@ -1,9 +1,9 @@
 //! The phase after the agent: what is really there.
 
 use super::jailing::ask_inside;
-use super::{Context, filing};
+use super::{Context, filing, policy};
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
-use crate::git::Mirror;
+use crate::git::{Host, Imported, Mirror};
 use crate::git::clone::{Collect, MAX_ANSWER, Request, Want};
 use crate::home::OUTBOX;
 use crate::plan::conclude;
@@ -28,8 +28,18 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
             }
             (work, ended)
         }
-        Ok(mut work) => {
-            let ended = conclude(run.kind, agent, &work);
+        Ok((mut work, imported)) => {
+            let mut ended = conclude(run.kind, agent, &work);
+            if ended.outcome == Outcome::Succeeded
+                && let Some((git, imported)) = &imported
+            {
+                let refused = policy::check(ctx, run, git, imported).unwrap_or_else(|why| {
+                    Some(format!("not published: what is changed cannot be looked at: {why}"))
+                });
+                if let Some(why) = refused {
+                    ended = Ended { outcome: Outcome::Failed, why };
+                }
+            }
             if !run.kind.publishes_commits() && work.report.is_none() {
                 work.report.clone_from(&agent.last_words);
                 bound(&mut work);
@@ -40,7 +50,7 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
 }
 
 /// Collects inside the jail and imports outside. The count of commits is the host's own.
-fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
+fn collect(ctx: &Context, run: &Run) -> Result<(Work, Option<(Host, Imported)>), String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
@@ -68,8 +78,11 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
         }
     }
     bound(&mut work);
-    match &work.head {
-        None => work.commits = 0,
+    let taken_over = match &work.head {
+        None => {
+            work.commits = 0;
+            None
+        }
         Some(head) => {
             let git = ctx.git().map_err(|e| e.to_string())?;
             let mirror = Mirror {
@@ -82,9 +95,10 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
             let imported =
                 git.import(&mirror, &scratch, &raw, head, base_sha).map_err(|e| e.to_string())?;
             work.commits = imported.commits;
+            Some((git, imported))
         }
-    }
-    Ok(work)
+    };
+    Ok((work, taken_over))
 }
 
 /// What a run hands in that publishes no commits: its report, or else what it wanted to comment.
