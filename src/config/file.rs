@@ -85,6 +85,7 @@ pub(super) struct File {
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
     pub(super) publish: PublishSection,
+    pub(super) redact: RedactSection,
     pub(super) retention: RetentionSection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
@@ -169,6 +170,13 @@ impl Default for PublishSection {
     fn default() -> Self {
         Self { max_files: 1_000, max_bytes: 50_000_000, allow_protected: Vec::new() }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RedactSection {
+    pub(super) env: Vec<String>,
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,7 +270,7 @@ mod tests {
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
         for section in
-            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "publish", "retention"]
+            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "publish", "redact", "retention"]
         {
             let asked = if section.is_empty() {
                 "nope = 1".into()

@@ -82,6 +82,10 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Repositories whose protected paths may be changed.
     pub allow_protected: Vec<RepoPattern>,
+    /// More variables whose values are written down nowhere.
+    pub redact_env: Vec<String>,
+    /// A file with more such values, one on each line.
+    pub redact_file: Option<PathBuf>,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -204,6 +208,8 @@ impl Settings {
             claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
+            redact_env: file.redact.env,
+            redact_file: file.redact.file.map(tilde),
             max_files: file.publish.max_files,
             max_bytes: file.publish.max_bytes,
             allow_protected: file.publish.allow_protected,

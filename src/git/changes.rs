@@ -30,8 +30,8 @@ impl Host {
             None => Some(Vec::new()),
             Some(blob) => self.submodule_urls(imported, &blob),
         };
-        let bytes = self.new_objects(imported, base)?.iter().map(|object| object.size).sum();
-        Ok(Changes { entries, bytes, submodules })
+        let bytes = self.new_objects(imported, base)?.iter().filter(|o| o.is_blob()).map(|o| o.size).sum();
+        Ok(Changes { entries, bytes, secrets: Vec::new(), submodules })
     }
 
     /// The addresses in a `.gitmodules`; `None`: it cannot be read as one.
@@ -49,7 +49,7 @@ impl Host {
     }
 
     /// The objects that come with the commits, in no order of use.
-    pub(super) fn new_objects(
+    fn new_objects(
         &self,
         imported: &Imported,
         base: &str,
@@ -80,11 +80,53 @@ impl Host {
             objects.push(NewObject {
                 id: String::from_utf8_lossy(id).into_owned(),
                 path: path.to_vec(),
-                is_blob: kind == "blob",
+                kind: kind.to_owned(),
                 size: size.parse().map_err(|_| unexpected())?,
             });
         }
         Ok(objects)
+    }
+
+    /// Looks into all that comes with the commits for what `holds` knows, and returns where that was
+    /// found.
+    ///
+    /// # Errors
+    /// When git cannot tell.
+    pub fn search(
+        &self,
+        imported: &Imported,
+        base: &str,
+        holds: impl Fn(&[u8]) -> Option<String>,
+    ) -> Result<Vec<String>, Error> {
+        let what = "look into the agent's commits";
+        let unexpected = || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
+        let objects = self.new_objects(imported, base)?;
+        let (mut places, mut rest) = (Vec::new(), &objects[..]);
+        while !rest.is_empty() {
+            let mut size = 0;
+            let fits = |object: &&NewObject| {
+                size += object.size + OVERHEAD;
+                size <= AT_ONCE
+            };
+            // One that is larger comes alone.
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (now, later) = rest.split_at(count);
+            rest = later;
+            let ids: String = now.iter().map(|object| format!("{}\n", object.id)).collect();
+            let max = now.iter().map(|object| object.size + OVERHEAD).sum();
+            let args = ["cat-file", "--batch"];
+            let repository = &imported.repository;
+            let out = self.local_up_to(what, repository, &args, ids.as_bytes(), max)?;
+            let mut out = &out[..];
+            for object in now {
+                let start = out.iter().position(|b| *b == b'\n').ok_or_else(unexpected)? + 1;
+                let end = start + usize::try_from(object.size).map_err(|_| unexpected())?;
+                let content = out.get(start..end).ok_or_else(unexpected)?;
+                places.extend(holds(content).map(|found| format!("{}: {found}", object.place())));
+                out = out.get(end + 1..).ok_or_else(unexpected)?;
+            }
+        }
+        Ok(places)
     }
 
     /// All that the commits change, as one patch. `None`: it would be larger than is kept.
@@ -97,10 +139,33 @@ impl Host {
 }
 
 /// An object that comes with the commits.
-pub(super) struct NewObject {
-    pub(super) id: String,
+struct NewObject {
+    id: String,
     /// Where it is met first; empty for commits.
-    pub(super) path: Vec<u8>,
-    pub(super) is_blob: bool,
-    pub(super) size: u64,
+    path: Vec<u8>,
+    kind: String,
+    size: u64,
+}
+
+/// So much is looked into at a time, in bytes.
+const AT_ONCE: u64 = 16 << 20;
+
+/// What git writes about each object beside it, at most.
+const OVERHEAD: u64 = 200;
+
+impl NewObject {
+    fn is_blob(&self) -> bool {
+        self.kind == "blob"
+    }
+
+    /// Where a person finds it.
+    fn place(&self) -> String {
+        let path = String::from_utf8_lossy(&self.path);
+        match (self.kind.as_str(), path.as_ref()) {
+            ("commit", _) => format!("message of commit {}", &self.id[..12]),
+            ("tree", "") => "name of a file at the top".into(),
+            ("tree", path) => format!("name of a file in {path}"),
+            (_, path) => path.to_owned(),
+        }
+    }
 }

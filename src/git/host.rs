@@ -77,7 +77,19 @@ impl Host {
         args: &[&str],
         input: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.run(what, dir, &[], args, input)
+        self.run(what, dir, &[], args, (input, MAX_OUTPUT))
+    }
+
+    /// The same, for an answer whose size is known.
+    pub(super) fn local_up_to(
+        &self,
+        what: &str,
+        dir: &Path,
+        args: &[&str],
+        input: &[u8],
+        max: u64,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(what, Some(dir), &[], args, (input, max))
     }
 
     /// Runs git with the token at hand for the place that `url` leads to.
@@ -107,14 +119,14 @@ impl Host {
             config.push("http.proactiveAuth=basic".to_owned());
             config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
         }
-        self.run(what, dir, &config, args, &[])
+        self.run(what, dir, &config, args, (&[], MAX_OUTPUT))
     }
 
     /// Scheme, host and port that git would really ask, after the user's own rewriting
     /// (`url.….insteadOf`). `None` where no password is asked for (ssh, files).
     fn origin_of(&self, url: &str) -> Result<Option<String>, Error> {
         let out =
-            self.run("resolve the URL", None, &[], &["ls-remote", "--get-url", "--", url], &[])?;
+            self.local("resolve the URL", None, &["ls-remote", "--get-url", "--", url], &[])?;
         let real = String::from_utf8_lossy(&out);
         let Ok(uri) = real.trim().parse::<http::Uri>() else { return Ok(None) };
         Ok(match (uri.scheme_str(), uri.host()) {
@@ -132,7 +144,7 @@ impl Host {
         dir: Option<&Path>,
         config: &[String],
         args: &[&str],
-        input: &[u8],
+        (input, max): (&[u8], u64),
     ) -> Result<Vec<u8>, Error> {
         let mut git = command(&self.env.git);
         git.envs(self.env.vars.iter().map(|(k, v)| (k, v)));
@@ -148,7 +160,7 @@ impl Host {
             git.arg("--git-dir").arg(dir);
         }
         git.args(args).current_dir("/");
-        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, MAX_OUTPUT)
+        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, max)
             .map_err(|source| Error::Start { program: self.env.git.clone(), source })?;
         if !status.success() {
             let said = if stderr.is_empty() { status.to_string() } else { stderr };

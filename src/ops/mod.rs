@@ -45,6 +45,7 @@ pub mod publish;
 pub mod queries;
 pub mod refresh;
 pub mod remove;
+mod secrets;
 pub mod step;
 pub mod stop;
 pub mod supervise;

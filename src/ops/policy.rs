@@ -1,6 +1,7 @@
 //! Whether a run's commits may be published, and keeping those that may not for a person.
 
 use super::Context;
+use crate::domain::redact::Redactor;
 use crate::domain::{Run, text};
 use crate::git::{Host, Imported};
 use crate::plan::{PublishRules, Refusal, refusals};
@@ -15,6 +16,7 @@ pub(super) fn check(
     run: &Run,
     git: &Host,
     imported: &Imported,
+    redactor: &Redactor,
 ) -> Result<Option<String>, String> {
     let base = run.base_sha.as_deref().ok_or("the run has no base")?;
     let settings = &ctx.settings;
@@ -23,7 +25,11 @@ pub(super) fn check(
         max_bytes: settings.max_bytes,
         allow_protected: settings.allow_protected.iter().any(|p| p.matches(&run.repo)),
     };
-    let changes = git.changes(imported, base).map_err(|e| e.to_string())?;
+    let mut changes = git.changes(imported, base).map_err(|e| e.to_string())?;
+    if changes.bytes <= rules.max_bytes {
+        let holds = |bytes: &[u8]| redactor.first_in(bytes).map(str::to_owned);
+        changes.secrets = git.search(imported, base, holds).map_err(|e| e.to_string())?;
+    }
     let refused = refusals(run, &changes, rules);
     if refused.is_empty() {
         return Ok(None);
@@ -37,7 +43,7 @@ pub(super) fn check(
             run.repo
         ));
     }
-    why.push_str(&match keep(ctx, run, git, imported, base) {
+    why.push_str(&match keep(ctx, run, git, imported, redactor) {
         Ok(Some(name)) => format!("\nWhat was committed is kept on the worker's machine: {name}"),
         Ok(None) => "\nWhat was committed is too much to be kept; it is in the worker's clone until \
                      its next run."
@@ -53,12 +59,13 @@ fn keep(
     run: &Run,
     git: &Host,
     imported: &Imported,
-    base: &str,
+    redactor: &Redactor,
 ) -> Result<Option<String>, String> {
+    let base = run.base_sha.as_deref().unwrap_or_default();
     let Some(patch) = git.patch(imported, base) else { return Ok(None) };
     let completed = ctx.root.record(&run.worker).completed();
     make_private_dir(&completed).map_err(|e| e.to_string())?;
     let name = store::unpublished_name(&run.repo, &run.run);
-    write_private(&completed.join(&name), &patch).map_err(|e| e.to_string())?;
+    write_private(&completed.join(&name), &redactor.bytes(&patch)).map_err(|e| e.to_string())?;
     Ok(Some(name))
 }

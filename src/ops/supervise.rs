@@ -18,9 +18,11 @@ use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
+use super::secrets;
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
+use crate::domain::redact::{Redactor, Stream};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::process::{self, End, Watched};
@@ -45,7 +47,12 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
     take_up(&mut run, Timestamp::now());
-    Supervisor { ctx, lock, run, room: None }.run()
+    let redactor = secrets::redactor(ctx, worker)?;
+    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None };
+    supervisor.run().map_err(|failure| Failure {
+        message: redactor.text(&failure.message).into_owned(),
+        ..failure
+    })
 }
 
 /// Decides where a record that is found is carried on.
@@ -93,6 +100,8 @@ struct Supervisor<'a> {
     ctx: &'a Context,
     lock: WorkerLock,
     run: Run,
+    /// Knows what must not be written down.
+    redactor: Redactor,
     /// Where the agent will work, between the phases `preparing` and `running`.
     room: Option<Anteroom>,
 }
@@ -106,7 +115,7 @@ impl Supervisor<'_> {
         loop {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
-                Phase::Preparing => match prepare(self.ctx, &mut self.run) {
+                Phase::Preparing => match prepare(self.ctx, &mut self.run, &self.redactor) {
                     Ok(room) => {
                         self.room = room;
                         self.enter(Phase::Running)?;
@@ -130,7 +139,7 @@ impl Supervisor<'_> {
                 }
                 Phase::Verifying => {
                     let agent = self.run.agent.clone().unwrap_or_default();
-                    let (work, ended) = verify(self.ctx, &self.run, &agent);
+                    let (work, ended) = verify(self.ctx, &self.run, &agent, &self.redactor);
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -145,6 +154,7 @@ impl Supervisor<'_> {
                     } else {
                         self.publish()?;
                         self.run.ended_at = Some(Timestamp::now());
+                        secrets::clean(&mut self.run, &self.redactor);
                     }
                     store::archive(&self.ctx.root, &self.lock, &self.run)?;
                     return Ok(());
@@ -153,7 +163,8 @@ impl Supervisor<'_> {
         }
     }
 
-    fn save(&self) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), Failure> {
+        secrets::clean(&mut self.run, &self.redactor);
         Ok(store::write_task(&self.ctx.root, &self.lock, &self.run)?)
     }
 
@@ -228,6 +239,7 @@ impl Supervisor<'_> {
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
             room: MAX_LOG,
+            streams: [(); 2].map(|()| Stream::new(self.redactor.clone())),
             said: Vec::new(),
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
@@ -272,6 +284,8 @@ struct Output {
     verdict: Entry,
     /// Bytes that the log may still grow by.
     room: u64,
+    /// Standard output and standard error without secrets.
+    streams: [Stream; 2],
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
 }
@@ -290,6 +304,8 @@ impl Output {
                 return false;
             }
         }
+        let clean = self.streams[usize::from(is_err)].push(line, line.ends_with(b"\n"));
+        let line = &*clean;
         self.keep(line);
         if is_err {
             self.reader.error_line(line);
@@ -310,8 +326,12 @@ impl Output {
         }
     }
 
-    fn report(self, watched: &Watched, run: &Run) -> AgentReport {
+    fn report(mut self, watched: &Watched, run: &Run) -> AgentReport {
         use std::os::unix::process::ExitStatusExt;
+        for stream in 0..self.streams.len() {
+            let held = self.streams[stream].push(b"", true).into_owned();
+            self.keep(&held);
+        }
         let status: ExitStatus = watched.status;
         let (exit_code, signal) = match (status.code(), status.signal()) {
             // The jail reports a signal in the shell's way.

@@ -2,6 +2,7 @@
 
 use super::jailing::ask_inside;
 use super::{Context, filing, policy};
+use crate::domain::redact::Redactor;
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
 use crate::git::{Host, Imported, Mirror};
 use crate::git::clone::{Collect, MAX_ANSWER, Request, Want};
@@ -10,13 +11,18 @@ use crate::plan::conclude;
 
 /// Looks at the clone and the outbox, takes over the commits if they are to be published, and
 /// decides how the run ended.
-pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, Ended) {
+pub(super) fn verify(
+    ctx: &Context,
+    run: &Run,
+    agent: &AgentReport,
+    redactor: &Redactor,
+) -> (Work, Ended) {
     if agent.not_started.is_some() {
         let work = Work::default();
         let ended = conclude(run.kind, agent, &work);
         return (work, ended);
     }
-    match collect(ctx, run) {
+    match collect(ctx, run, redactor) {
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -33,7 +39,7 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
             if ended.outcome == Outcome::Succeeded
                 && let Some((git, imported)) = &imported
             {
-                let refused = policy::check(ctx, run, git, imported).unwrap_or_else(|why| {
+                let refused = policy::check(ctx, run, git, imported, redactor).unwrap_or_else(|why| {
                     Some(format!("not published: what is changed cannot be looked at: {why}"))
                 });
                 if let Some(why) = refused {
@@ -50,7 +56,11 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
 }
 
 /// Collects inside the jail and imports outside. The count of commits is the host's own.
-fn collect(ctx: &Context, run: &Run) -> Result<(Work, Option<(Host, Imported)>), String> {
+fn collect(
+    ctx: &Context,
+    run: &Run,
+    redactor: &Redactor,
+) -> Result<(Work, Option<(Host, Imported)>), String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
@@ -74,7 +84,7 @@ fn collect(ctx: &Context, run: &Run) -> Result<(Work, Option<(Host, Imported)>),
     if want != Want::Commits {
         hand_in_words(&mut work, branch);
         if want != Want::Words {
-            keep_drafts(ctx, run, &raw, &mut work)?;
+            keep_drafts(ctx, run, redactor, (&raw, &mut work))?;
         }
     }
     bound(&mut work);
@@ -121,12 +131,17 @@ fn hand_in_words(work: &mut Work, branch: &BranchName) {
 
 /// Reads the issues that came out of the jail, and keeps what can be filed beside the record until
 /// it is: there may be more of it than a record holds.
-fn keep_drafts(ctx: &Context, run: &Run, raw: &[u8], work: &mut Work) -> Result<(), String> {
+fn keep_drafts(
+    ctx: &Context,
+    run: &Run,
+    redactor: &Redactor,
+    (raw, work): (&[u8], &mut Work),
+) -> Result<(), String> {
     let files: Vec<(String, String)> =
         serde_json::from_slice(raw).map_err(|e| format!("its issues are wrong: {e}"))?;
     let mut drafts = Vec::new();
     for (name, text) in files.iter().take(ctx.settings.max_issues) {
-        match Draft::parse(name, text) {
+        match Draft::parse(&redactor.text(name), &redactor.text(text)) {
             Ok(draft) => drafts.push(draft),
             Err(why) => {
                 work.left_out = work.left_out.saturating_add(1);

@@ -10,6 +10,8 @@ pub struct Changes {
     pub entries: Vec<Change>,
     /// Bytes of all files that the commits bring along, also of those that a later one removes.
     pub bytes: u64,
+    /// Where known secrets are.
+    pub secrets: Vec<String>,
     /// The addresses of submodules, if those were changed; `None`: they cannot be read.
     pub submodules: Option<Vec<String>>,
 }
@@ -41,6 +43,8 @@ pub enum Refusal {
     Files(u64, u64),
     /// Too many bytes: how many, of how many allowed.
     Bytes(u64, u64),
+    /// Known secrets: where.
+    Secrets(Vec<String>),
     /// Paths that must not be changed.
     Protected(Vec<String>),
     /// Submodules from places that are not plain.
@@ -69,6 +73,7 @@ impl Refusal {
             Self::Bytes(n, max) => {
                 format!("the commits bring {n} bytes along, and [publish] max_bytes is {max}")
             }
+            Self::Secrets(places) => listed("known secrets are in what was committed:", places),
             Self::Protected(paths) => listed("protected paths are changed:", paths),
             Self::Submodules(urls) => {
                 listed("submodules come from somewhere else than by https:", urls)
@@ -96,6 +101,9 @@ pub fn refusals(run: &Run, changes: &Changes, rules: PublishRules) -> Vec<Refusa
     }
     if changes.bytes > rules.max_bytes {
         refused.push(Refusal::Bytes(changes.bytes, rules.max_bytes));
+    }
+    if !changes.secrets.is_empty() {
+        refused.push(Refusal::Secrets(changes.secrets.clone()));
     }
     if rules.allow_protected {
         return refused;
@@ -296,6 +304,7 @@ mod tests {
         let changes = |paths: &[&str], bytes, urls: Option<&[&str]>| Changes {
             entries: paths.iter().map(|p| Change { path: p.as_bytes().to_vec() }).collect(),
             bytes,
+            secrets: Vec::new(),
             submodules: urls.map(|urls| urls.iter().map(|u| (*u).to_owned()).collect()),
         };
         let of = |changes: &Changes, rules| refusals(&run(Some(7), "issue-7", "main"), changes, rules);
@@ -310,6 +319,9 @@ mod tests {
             Refusal::Submodules(vec!["ext::sh".into()]),
         ]);
         assert_eq!(of(&guarded, PublishRules { allow_protected: true, ..rules }), []);
+        let told = Changes { secrets: vec!["a".into()], ..changes(&["a"], 1, Some(&[])) };
+        let allowed = PublishRules { allow_protected: true, ..rules };
+        assert_eq!(of(&told, allowed), [Refusal::Secrets(vec!["a".into()])]);
         let unread = changes(&["a"], 1, None);
         assert!(of(&unread, rules)[0].why().contains(".gitmodules cannot be read"));
         for (url, fine) in [
