@@ -164,7 +164,8 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
         forms.push(json.into_bytes());
     }
     let hex = |upper: bool| -> String {
-        let digits = value.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") });
+        let digits =
+            value.iter().map(|b| if upper { format!("{b:02X}") } else { format!("{b:02x}") });
         digits.collect()
     };
     forms.extend([hex(false).into_bytes(), hex(true).into_bytes()]);
@@ -244,7 +245,8 @@ mod tests {
 
     #[test]
     fn json_stays_json_and_honest_text_stays_as_it_is() {
-        let line = serde_json::json!({ "type": "result", "result": format!("see {TOKEN}") }).to_string();
+        let line =
+            serde_json::json!({ "type": "result", "result": format!("see {TOKEN}") }).to_string();
         let clean: serde_json::Value = serde_json::from_str(&redactor().text(&line)).unwrap();
         assert_eq!(clean["result"], "see [redacted:github-token]");
         for honest in ["short", "", "ghp_abc", "sk-ant-012345678", "é"] {
@@ -255,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_key_of_several_lines_is_found_line_by_line() {
-        let key = "-----BEGIN KEY-----\nAAAAB3NzaC1yc2EA\nabcd\nBBBBB3NzaC1yc2EB\n-----END KEY-----\n";
+        let key =
+            "-----BEGIN KEY-----\nAAAAB3NzaC1yc2EA\nabcd\nBBBBB3NzaC1yc2EB\n-----END KEY-----\n";
         let redactor = Redactor::new([("ssh-key", key)]);
         assert_eq!(redactor.text(key).matches("[redacted:ssh-key]").count(), 2);
         let json = serde_json::Value::from(key).to_string();
@@ -296,7 +299,8 @@ mod tests {
     #[test]
     #[ignore = "a measurement: run it in release"]
     fn throughput() {
-        let line = serde_json::json!({ "type": "assistant", "text": "some words of a log ".repeat(20) });
+        let line =
+            serde_json::json!({ "type": "assistant", "text": "some words of a log ".repeat(20) });
         let line = format!("{line}\n").into_bytes();
         let mut stream = Stream::new(redactor());
         let start = std::time::Instant::now();

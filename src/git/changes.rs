@@ -12,9 +12,11 @@ impl Host {
     pub fn changes(&self, imported: &Imported, base: &str) -> Result<Changes, Error> {
         let what = "look at the agent's commits";
         let dir = Some(imported.repository.as_path());
-        let args = ["diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", base, &imported.head];
+        let args =
+            ["diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", base, &imported.head];
         let raw = self.local(what, dir, &args, &[])?;
-        let unexpected = || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
+        let unexpected =
+            || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
         let (mut entries, mut modules) = (Vec::new(), None);
         let mut fields = raw.split(|b| *b == 0).filter(|field| !field.is_empty());
         while let Some(facts) = fields.next() {
@@ -30,7 +32,8 @@ impl Host {
             None => Some(Vec::new()),
             Some(blob) => self.submodule_urls(imported, &blob),
         };
-        let bytes = self.new_objects(imported, base)?.iter().filter(|o| o.is_blob()).map(|o| o.size).sum();
+        let bytes =
+            self.new_objects(imported, base)?.iter().filter(|o| o.is_blob()).map(|o| o.size).sum();
         Ok(Changes { entries, bytes, secrets: Vec::new(), submodules })
     }
 
@@ -49,16 +52,16 @@ impl Host {
     }
 
     /// The objects that come with the commits, in no order of use.
-    fn new_objects(
-        &self,
-        imported: &Imported,
-        base: &str,
-    ) -> Result<Vec<NewObject>, Error> {
+    fn new_objects(&self, imported: &Imported, base: &str) -> Result<Vec<NewObject>, Error> {
         let what = "list what comes with the agent's commits";
         let dir = Some(imported.repository.as_path());
         let not_base = format!("^{base}");
-        let listed =
-            self.local(what, dir, &["rev-list", "--objects", &imported.head, &not_base, "--"], &[])?;
+        let listed = self.local(
+            what,
+            dir,
+            &["rev-list", "--objects", &imported.head, &not_base, "--"],
+            &[],
+        )?;
         // The id, and the path under which it was met first.
         let listed: Vec<(&[u8], &[u8])> = listed
             .split(|b| *b == b'\n')
@@ -72,11 +75,13 @@ impl Host {
         let args = ["cat-file", "--batch-check=%(objecttype) %(objectsize)"];
         let sizes = self.local(what, dir, &args, &ids)?;
         let sizes = String::from_utf8_lossy(&sizes);
-        let unexpected = || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
+        let unexpected =
+            || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
         let mut objects = Vec::with_capacity(listed.len());
         let mut lines = sizes.lines();
         for (id, path) in listed {
-            let (kind, size) = lines.next().and_then(|l| l.split_once(' ')).ok_or_else(unexpected)?;
+            let (kind, size) =
+                lines.next().and_then(|l| l.split_once(' ')).ok_or_else(unexpected)?;
             objects.push(NewObject {
                 id: String::from_utf8_lossy(id).into_owned(),
                 path: path.to_vec(),
@@ -99,7 +104,8 @@ impl Host {
         holds: impl Fn(&[u8]) -> Option<String>,
     ) -> Result<Vec<String>, Error> {
         let what = "look into the agent's commits";
-        let unexpected = || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
+        let unexpected =
+            || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
         let objects = self.new_objects(imported, base)?;
         let (mut places, mut rest) = (Vec::new(), &objects[..]);
         while !rest.is_empty() {
@@ -131,7 +137,8 @@ impl Host {
 
     /// All that the commits change, as one patch. `None`: it would be larger than is kept.
     pub fn patch(&self, imported: &Imported, base: &str) -> Option<Vec<u8>> {
-        let args = ["diff-tree", "-r", "-p", "--binary", "--no-renames", "--no-textconv", "--no-ext-diff"];
+        let args =
+            ["diff-tree", "-r", "-p", "--binary", "--no-renames", "--no-textconv", "--no-ext-diff"];
         let mut args = args.to_vec();
         args.extend([base, &imported.head]);
         self.local("make a patch", Some(&imported.repository), &args, &[]).ok()

@@ -11,8 +11,13 @@ use super::error::Error;
 use super::lived::Lived;
 
 /// Files that hold a password or a token for git or GitHub.
-const FILES: &[&str] =
-    &[".config/gh/hosts.yml", ".config/hub", ".git-credentials", ".config/git/credentials", ".netrc"];
+const FILES: &[&str] = &[
+    ".config/gh/hosts.yml",
+    ".config/hub",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".netrc",
+];
 
 /// Configurations of git, which may name who knows the password, or hold it.
 const GIT_CONFIGS: &[&str] = &[".gitconfig", ".config/git/config"];

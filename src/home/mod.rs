@@ -42,9 +42,9 @@ use tera::Context;
 
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
-pub use lived::{open_up, remove_tree};
 pub use found::{credentials_in, password_in, secrets_in};
 pub use furniture::mode_of;
+pub use lived::{open_up, remove_tree};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 pub use staging::STAGING;
@@ -198,7 +198,8 @@ fn environment<'a>(blueprint: &'a Blueprint<'_>) -> Result<Vec<Variable<'a>>, Er
     let mut env = Vec::new();
     for (name, value) in blueprint.values {
         let value = value.expose_secret();
-        let wanted = Credential::ALL.iter().any(|c| c.env_name() == Some(name) && blueprint.wants(*c));
+        let wanted =
+            Credential::ALL.iter().any(|c| c.env_name() == Some(name) && blueprint.wants(*c));
         if !wanted || value.is_empty() {
             continue;
         }
@@ -214,7 +215,8 @@ fn environment<'a>(blueprint: &'a Blueprint<'_>) -> Result<Vec<Variable<'a>>, Er
 fn context(blueprint: &Blueprint<'_>, env: &[Variable<'_>]) -> Result<Context, Error> {
     let worker = blueprint.worker;
     let outbox = blueprint.home.join(OUTBOX);
-    let credentials: Vec<_> = blueprint.credentials.iter().filter(|c| blueprint.wants(**c)).map(|c| c.as_str()).collect();
+    let credentials: Vec<_> =
+        blueprint.credentials.iter().filter(|c| blueprint.wants(**c)).map(|c| c.as_str()).collect();
     let mut context = Context::new();
     for (name, path) in [
         ("home", blueprint.home),

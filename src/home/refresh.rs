@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::furniture::{self, Furniture};
 use super::lived::{Compared, Lived};
 use super::staging::Staging;
 use super::tree::{self, Tree};
-use super::furniture::{self, Furniture};
 use super::{Blueprint, Error, Report, furnish};
 use crate::domain::CredentialMode;
 

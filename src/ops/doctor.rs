@@ -221,7 +221,12 @@ fn credentials(ctx: &Context) -> Vec<Check> {
             Ok(CredentialMode::Broker) => {
                 none.push(id.as_str());
                 checks.extend(custody::check(ctx, id).err().map(|why| {
-                    check(&format!("worker {id}"), Grade::Failure, why, Some("remove it, and start again"))
+                    check(
+                        &format!("worker {id}"),
+                        Grade::Failure,
+                        why,
+                        Some("remove it, and start again"),
+                    )
                 }));
             }
             Err(e) => checks.push(check(&format!("worker {id}"), Grade::Failure, e.message, None)),

@@ -45,9 +45,11 @@ pub(super) fn check(
     }
     why.push_str(&match keep(ctx, run, git, imported, redactor) {
         Ok(Some(name)) => format!("\nWhat was committed is kept on the worker's machine: {name}"),
-        Ok(None) => "\nWhat was committed is too much to be kept; it is in the worker's clone until \
+        Ok(None) => {
+            "\nWhat was committed is too much to be kept; it is in the worker's clone until \
                      its next run."
-            .into(),
+                .into()
+        }
         Err(e) => format!("\nWhat was committed could not be kept: {}", text::one_line(&e, 200)),
     });
     Ok(Some(why))

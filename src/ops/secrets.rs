@@ -73,7 +73,8 @@ pub(super) fn clean(run: &mut Run, redactor: &Redactor) {
     });
     let work = run.work.as_mut().map(|work| {
         let (title, body) = work.pr_text.as_mut().map_or((None, None), |(t, b)| (Some(t), Some(b)));
-        let said = [work.comment.as_mut(), work.blocked.as_mut(), work.report.as_mut(), title, body];
+        let said =
+            [work.comment.as_mut(), work.blocked.as_mut(), work.report.as_mut(), title, body];
         said.into_iter().flatten().chain(&mut work.notes)
     });
     let filed = run.filed.iter_mut().flat_map(|filed| [&mut filed.title, &mut filed.file]);

@@ -229,6 +229,7 @@ impl Supervisor<'_> {
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
         let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),

@@ -70,9 +70,9 @@ impl<'a> Trusted<'a> {
                 "{author} has no write permission, and {login}, who put the label {approval} on, \
                  has none either"
             ))),
-            None => Ok(Judged::Refused(format!(
-                "nobody can be found who put the label {approval} on"
-            ))),
+            None => {
+                Ok(Judged::Refused(format!("nobody can be found who put the label {approval} on")))
+            }
         }
     }
 }

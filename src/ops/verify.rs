@@ -4,8 +4,8 @@ use super::jailing::ask_inside;
 use super::{Context, filing, policy};
 use crate::domain::redact::Redactor;
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
-use crate::git::{Host, Imported, Mirror};
 use crate::git::clone::{Collect, MAX_ANSWER, Request, Want};
+use crate::git::{Host, Imported, Mirror};
 use crate::home::OUTBOX;
 use crate::plan::conclude;
 
@@ -39,9 +39,10 @@ pub(super) fn verify(
             if ended.outcome == Outcome::Succeeded
                 && let Some((git, imported)) = &imported
             {
-                let refused = policy::check(ctx, run, git, imported, redactor).unwrap_or_else(|why| {
-                    Some(format!("not published: what is changed cannot be looked at: {why}"))
-                });
+                let refused =
+                    policy::check(ctx, run, git, imported, redactor).unwrap_or_else(|why| {
+                        Some(format!("not published: what is changed cannot be looked at: {why}"))
+                    });
                 if let Some(why) = refused {
                     ended = Ended { outcome: Outcome::Failed, why };
                 }

@@ -60,7 +60,9 @@ impl Refusal {
     pub fn why(&self) -> String {
         let listed = |what: &str, all: &[String]| {
             let mut lines = vec![what.to_owned()];
-            lines.extend(all.iter().take(SHOWN).map(|one| format!("- {}", text::one_line(one, 200))));
+            lines.extend(
+                all.iter().take(SHOWN).map(|one| format!("- {}", text::one_line(one, 200))),
+            );
             let more = all.len().saturating_sub(SHOWN);
             lines.extend((more > 0).then(|| format!("- and {more} more")));
             lines.join("\n")
@@ -69,7 +71,9 @@ impl Refusal {
             Self::Branch(name) => {
                 format!("the branch {} is not this run's to write", text::one_line(name, 100))
             }
-            Self::Files(n, max) => format!("{n} files are changed, and [publish] max_files is {max}"),
+            Self::Files(n, max) => {
+                format!("{n} files are changed, and [publish] max_files is {max}")
+            }
             Self::Bytes(n, max) => {
                 format!("the commits bring {n} bytes along, and [publish] max_bytes is {max}")
             }
@@ -166,11 +170,14 @@ const ANYWHERE: &[&str] = &[
 #[must_use]
 pub fn is_protected(path: &[u8]) -> bool {
     // A backslash separates names where the path may end up on Windows.
-    let names: Vec<String> =
-        path.split(|b| matches!(b, b'/' | b'\\')).filter(|name| !name.is_empty()).map(folded).collect();
-    let top = AT_THE_TOP
-        .iter()
-        .any(|place| place.len() <= names.len() && place.iter().zip(&names).all(|(a, b)| same(a, b)));
+    let names: Vec<String> = path
+        .split(|b| matches!(b, b'/' | b'\\'))
+        .filter(|name| !name.is_empty())
+        .map(folded)
+        .collect();
+    let top = AT_THE_TOP.iter().any(|place| {
+        place.len() <= names.len() && place.iter().zip(&names).all(|(a, b)| same(a, b))
+    });
     let instead = names.len() == 1 && same(".github", &names[0]);
     top || instead || names.iter().any(|name| ANYWHERE.iter().any(|known| same(known, name)))
 }
@@ -184,9 +191,7 @@ pub fn is_gitmodules(path: &[u8]) -> bool {
 /// A name as file systems compare it that do not tell all names apart: HFS+ ignores some characters,
 /// NTFS dots and spaces at the end and what follows a colon, and both the case.
 fn folded(name: &[u8]) -> String {
-    let ignored = |c: char| {
-        matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
-    };
+    let ignored = |c: char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let text = String::from_utf8_lossy(name);
     let text: String = text.chars().filter(|c| !ignored(*c)).flat_map(char::to_lowercase).collect();
     text.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_owned()
@@ -307,17 +312,21 @@ mod tests {
             secrets: Vec::new(),
             submodules: urls.map(|urls| urls.iter().map(|u| (*u).to_owned()).collect()),
         };
-        let of = |changes: &Changes, rules| refusals(&run(Some(7), "issue-7", "main"), changes, rules);
+        let of =
+            |changes: &Changes, rules| refusals(&run(Some(7), "issue-7", "main"), changes, rules);
         assert_eq!(of(&changes(&["a", "b"], 10, Some(&[])), rules), []);
-        assert_eq!(of(&changes(&["a", "b", "c"], 11, Some(&[])), rules), [
-            Refusal::Files(3, 2),
-            Refusal::Bytes(11, 10)
-        ]);
+        assert_eq!(
+            of(&changes(&["a", "b", "c"], 11, Some(&[])), rules),
+            [Refusal::Files(3, 2), Refusal::Bytes(11, 10)]
+        );
         let guarded = changes(&["a", ".claude/x"], 1, Some(&["https://h/x", "ext::sh", "../y"]));
-        assert_eq!(of(&guarded, rules), [
-            Refusal::Protected(vec![".claude/x".into()]),
-            Refusal::Submodules(vec!["ext::sh".into()]),
-        ]);
+        assert_eq!(
+            of(&guarded, rules),
+            [
+                Refusal::Protected(vec![".claude/x".into()]),
+                Refusal::Submodules(vec!["ext::sh".into()]),
+            ]
+        );
         assert_eq!(of(&guarded, PublishRules { allow_protected: true, ..rules }), []);
         let told = Changes { secrets: vec!["a".into()], ..changes(&["a"], 1, Some(&[])) };
         let allowed = PublishRules { allow_protected: true, ..rules };

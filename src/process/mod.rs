@@ -3,12 +3,14 @@
 //! Nothing here needs an async runtime: a supervisor waits in `poll(2)` and costs nothing while its
 //! agent is silent.
 
+mod cgroup;
 mod command;
 mod identity;
 mod tree;
 mod waiting;
 mod watch;
 
+pub use cgroup::Fence;
 pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with};
 pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};

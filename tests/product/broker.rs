@@ -128,7 +128,8 @@ fn a_strangers_issue_is_worked_on_in_a_broker_home_only() {
     let said = world.cron(&["assign", "--dry-run"]).ok();
     said.says("it needed an approval, and no worker without GitHub credentials");
     world.tick();
-    for args in [&["dispatch", "-r", APP, "-i", "1"][..], &["dispatch", "-r", APP, "-i", "1", "-w", "01"]]
+    for args in
+        [&["dispatch", "-r", APP, "-i", "1"][..], &["dispatch", "-r", APP, "-i", "1", "-w", "01"]]
     {
         world.cron(args).exits(4).says("stranger, who wrote octo/app#1").says("approved_in");
     }

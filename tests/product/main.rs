@@ -34,6 +34,7 @@ mod outcomes;
 mod policy;
 mod queries;
 mod retire;
+mod rlimits;
 mod secrets;
 mod shells;
 mod streams;

@@ -7,12 +7,10 @@ use claude_workers::domain::Outcome;
 use crate::world::{APP, Config, World, app};
 
 fn limited(allowed: &str) -> World {
-    let publish = format!("[publish]\nmax_files = 3\nmax_bytes = 100000\nallow_protected = [{allowed}]");
-    let world = World::bare(&Config {
-        assign: "max_per_repo = 9",
-        more: publish,
-        ..Config::default()
-    });
+    let publish =
+        format!("[publish]\nmax_files = 3\nmax_bytes = 100000\nallow_protected = [{allowed}]");
+    let world =
+        World::bare(&Config { assign: "max_per_repo = 9", more: publish, ..Config::default() });
     world.hub.add_repo(&app().file(".github/workflows/ci.yml", "on: push\n")).unwrap();
     world.init(&["01"]);
     world

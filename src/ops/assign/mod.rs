@@ -245,7 +245,15 @@ async fn settle(
         idle.iter().filter(|id| custody::takes_strangers(ctx, id)).cloned().collect();
     loop {
         let repos = look.repos();
-        let seen = Snapshot { issues, repos, idle, brokers: &brokers, running: &running, abandoned, verdicts };
+        let seen = Snapshot {
+            issues,
+            repos,
+            idle,
+            brokers: &brokers,
+            running: &running,
+            abandoned,
+            verdicts,
+        };
         let plan = plan::assign(&seen, &rules);
         if plan.questions.is_empty() {
             return Ok(plan);
