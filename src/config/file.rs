@@ -125,6 +125,7 @@ pub(super) struct File {
     pub(super) publish: PublishSection,
     pub(super) redact: RedactSection,
     pub(super) retention: RetentionSection,
+    pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
 
@@ -142,6 +143,7 @@ pub(super) struct AssignSection {
     pub(super) label: Option<String>,
     pub(super) trust: Trust,
     pub(super) approval_label: String,
+    pub(super) bots: Vec<String>,
     pub(super) approved_in: ApprovedIn,
     pub(super) max_per_repo: u32,
     pub(super) reserve: usize,
@@ -153,6 +155,7 @@ impl Default for AssignSection {
             label: None,
             trust: Trust::Write,
             approval_label: "approved".into(),
+            bots: Vec::new(),
             approved_in: ApprovedIn::Broker,
             max_per_repo: 2,
             reserve: 0,
@@ -230,6 +233,14 @@ pub(super) struct RetentionSection {
     pub(super) clones: Option<Keep>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetrySection {
+    pub(super) lost: Option<u32>,
+    pub(super) failed: Option<u32>,
+    pub(super) wait: Option<Span>,
+}
+
 /// `[executors.NAME]`: how an agent is invoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -240,6 +251,8 @@ pub struct ExecutorSection {
     pub path: Option<PathBuf>,
     /// More arguments. Only for `claude`.
     pub args: Vec<String>,
+    /// Repositories whose own settings, hooks and MCP servers the agent may use. Only for `claude`.
+    pub repository_settings: Vec<RepoPattern>,
     /// More environment for the agent.
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.
@@ -322,6 +335,7 @@ mod tests {
             "publish",
             "redact",
             "retention",
+            "retry",
         ] {
             let asked = if section.is_empty() {
                 "nope = 1".into()

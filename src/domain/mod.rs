@@ -17,8 +17,8 @@ pub use claim::{Claim, ClaimState, HostId};
 pub use credentials::CredentialMode;
 pub use draft::{Draft, Filed};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
-pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
+pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
 pub use run::{
-    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase,
-    Rlimits, Run, Work, minutes,
+    AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome,
+    Pause, Phase, Rlimits, Run, Tried, Work, minutes,
 };

@@ -118,7 +118,7 @@ impl Host {
             let count = rest.iter().take_while(fits).count().max(1);
             let (now, later) = rest.split_at(count);
             rest = later;
-            let ids: String = now.iter().map(|object| format!("{}\n", object.id)).collect();
+            let ids: String = now.iter().flat_map(|object| [object.id.as_str(), "\n"]).collect();
             let max = now.iter().map(|object| object.size + OVERHEAD).sum();
             let args = ["cat-file", "--batch"];
             let repository = &imported.repository;

@@ -31,8 +31,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// When the home cannot be opened.
 pub fn credentials_in(home: &Path) -> Result<Vec<PathBuf>, Error> {
     let lived = Lived::open(home)?;
-    let named = FILES.iter().map(Path::new).filter(|path| lived.holds(path));
-    let mut found: Vec<PathBuf> = named.map(Path::to_owned).collect();
+    let by_name = FILES.iter().map(Path::new).filter(|path| lived.holds(path));
+    let mut found: Vec<PathBuf> = by_name.map(Path::to_owned).collect();
     let ssh = Path::new(".ssh");
     match lived.names(ssh) {
         Ok(names) => found.extend(names.iter().filter(|n| is_key(n)).map(|name| ssh.join(name))),

@@ -10,7 +10,8 @@ use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_w
 use super::{Context, context, custody};
 use crate::domain::{JailMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
-use crate::process::{Fence, command};
+use crate::failpoint::{Effect, Trouble};
+use crate::process::{Fence, command, spawn};
 use crate::sandbox::inside::Orders;
 
 /// How a run's agent is started.
@@ -71,12 +72,8 @@ impl Start {
         let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
         env.extend(self.invocation.env);
         custody::without_credentials(ctx, &run.worker, &mut env)?;
-        outer
-            .envs(env)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+        outer.envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        spawn(&mut outer, |_| "agent".into())
             .map_err(|e| format!("cannot start {}: {e}", self.program.display()))
     }
 }
@@ -123,8 +120,10 @@ impl Anteroom {
     pub(super) fn let_in(mut self) -> Option<Child> {
         let mut child = self.0.take()?;
         if let Some(mut gate) = child.stdin.take() {
+            let effect = Effect::new(Trouble::Process, || "let the agent in".into());
             // If nobody waits, the jail could not be made, and its own words say why.
-            let _ = gate.write_all(b"+");
+            let _ = effect.before().and_then(|()| gate.write_all(b"+"));
+            effect.passed();
         }
         Some(child)
     }

@@ -121,6 +121,10 @@ pub(super) async fn check_issue(
     if !issue.open {
         return Err(refuse("is closed".into()));
     }
+    if request.approved.as_ref().is_some_and(|approved| *approved != issue.text_id()) {
+        return Err(refuse("was just edited".into())
+            .hint("the next `assign` looks whether it was approved since"));
+    }
     let workers = store::list(&ctx.root)?;
     if let Some(holder) = holder(&workers, repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));

@@ -13,9 +13,12 @@ use super::trust::Trusted;
 use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
-    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
+    AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
+    text,
 };
+use crate::failpoint::{Trouble, around, place};
 use crate::github::{ErrorKind, GitHub};
+use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
 /// What is to be dispatched.
@@ -37,8 +40,9 @@ pub struct Request {
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
-    /// Whether a stranger wrote the issue, as `assign` knows: then its home must hold no credentials.
-    pub strangers: bool,
+    /// The words of the issue that somebody approved, where that was needed; see
+    /// [`text_id`](crate::domain::text_id).
+    pub approved: Option<String>,
     /// The worker of another host that is gone, whose label may be on the issue.
     pub abandoned_by: Option<WorkerId>,
 }
@@ -134,10 +138,13 @@ async fn strangers(
     request: &Request,
 ) -> Result<bool, Failure> {
     let Settings { trust, approved_in, .. } = ctx.settings;
-    if (trust, approved_in) != (Trust::Write, ApprovedIn::Broker) || !request.explicit {
-        return Ok(request.strangers);
+    if (trust, approved_in) != (Trust::Write, ApprovedIn::Broker) {
+        return Ok(false);
     }
-    match Trusted::new(github).may_write(&issue.repo, &issue.author).await {
+    if !request.explicit {
+        return Ok(request.approved.is_some());
+    }
+    match Trusted::new(github, &ctx.settings).may_write(&issue.repo, &issue.author).await {
         // That the token may not ask means no.
         Err(e) if e.kind() == ErrorKind::Access => Ok(true),
         may => Ok(!may?),
@@ -219,6 +226,7 @@ fn record(
         repo: request.repo.clone(),
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
+        text: issue.map(|i| AllowedText { id: i.text_id(), approved: approval(ctx, request, i) }),
         prompt: request.prompt.as_deref().map(head),
         model,
         executor,
@@ -228,12 +236,16 @@ fn record(
         attempt: 1,
         attempt_at: None,
         losses: 0,
+        failures: 0,
+        tried: Vec::new(),
+        pause: None,
         phase: Phase::Claimed,
         phase_at: now,
         started_at: now,
         pid: None,
         pid_start: None,
         boot_id: None,
+        cgroup: None,
         session_id: Some(uuid),
         resume: false,
         limits: ctx.settings.limits,
@@ -249,6 +261,14 @@ fn record(
         ended_at: None,
         cleared: false,
     }
+}
+
+/// Whether the run is allowed for the issue's present words only. Who names an issue by hand has
+/// read it, and nobody was asked about its author.
+fn approval(ctx: &Context, request: &Request, issue: &Issue) -> bool {
+    let owner = issue.author.eq_ignore_ascii_case(issue.repo.owner());
+    let anyone = ctx.settings.trust == Trust::Anyone;
+    request.approved.is_some() || request.explicit && !owner && !anyone
 }
 
 /// A random UUID, from the kernel.
@@ -309,12 +329,7 @@ fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
 fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
-        if let Err(e) = std::fs::remove_file(&path)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            let what = format!("{} could not be removed: {e}", path.display());
-            return Err(Failure::new(Exit::Failed, what));
-        }
+        store::remove_file(&path)?;
     }
     Ok(())
 }
@@ -333,20 +348,13 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&log_path)
+    let open = || File::options().create(true).append(true).mode(0o600).open(&log_path);
+    let log = around(Trouble::Disk, || format!("open {}", place(&log_path)), open)
         .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
-    let mut child = ctx
-        .own_command(&["supervise", worker.as_str()])?
-        .stdin(Stdio::from(lock_file))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
-        .spawn()
-        .map_err(|e| fail(e.to_string()))?;
+    let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
+    own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
+    let mut child = spawn(&mut own, |_| "supervise".into()).map_err(|e| fail(e.to_string()))?;
     let mut ready = [0; 1];
     let got = child.stdout.take().map(|mut pipe| pipe.read(&mut ready));
     match got {

@@ -16,6 +16,7 @@ use super::step::{self, BriefAnswer};
 use super::{Context, custody};
 use crate::domain::redact::Redactor;
 use crate::domain::{BranchName, JailMode, Run, text};
+use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
@@ -77,8 +78,12 @@ pub(super) fn prepare(
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
+    let write = || {
+        let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(prompt))
+    };
+    around(Trouble::Disk, || format!("write {}", place(path)), write)
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -128,6 +133,9 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     if let Some(why) = answer.refused {
         return Err(why);
     }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
+    }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)
 }
@@ -157,7 +165,8 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
+        let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {

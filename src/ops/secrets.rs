@@ -80,6 +80,7 @@ pub(super) fn clean(run: &mut Run, redactor: &Redactor) {
     let filed = run.filed.iter_mut().flat_map(|filed| [&mut filed.title, &mut filed.file]);
     let own = [run.title.as_mut(), run.prompt.as_mut(), run.ended.as_mut().map(|e| &mut e.why)];
     let texts = own.into_iter().flatten().chain(&mut run.unsaid).chain(filed);
+    let texts = texts.chain(run.tried.iter_mut().map(|tried| &mut tried.why));
     let texts = texts.chain(agent.into_iter().flatten()).chain(work.into_iter().flatten());
     texts.for_each(|text| redactor.clean(text));
 }

@@ -22,7 +22,8 @@ pub(super) fn verify(
         let ended = conclude(run.kind, agent, &work);
         return (work, ended);
     }
-    match collect(ctx, run, redactor) {
+    // What is wrong with this machine for a moment must not cost an agent's work.
+    match collect(ctx, run, redactor).or_else(|_| collect(ctx, run, redactor)) {
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -44,7 +45,8 @@ pub(super) fn verify(
                         Some(format!("not published: what is changed cannot be looked at: {why}"))
                     });
                 if let Some(why) = refused {
-                    ended = Ended { outcome: Outcome::Failed, why };
+                    // Another attempt would bring the same: a person has to look.
+                    ended = Ended { outcome: Outcome::Deferred, why };
                 }
             }
             if !run.kind.publishes_commits() && work.report.is_none() {
@@ -79,7 +81,8 @@ fn collect(
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         want,
     });
-    let (answer, raw) = ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
+    let (repo, id) = (Some(&run.repo), Some(&run.run));
+    let (answer, raw) = ask_inside(ctx, &run.worker, repo, &request, MAX_ANSWER, id, || ())?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
     if want != Want::Commits {

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use crate::config::ApprovedIn;
 use crate::domain::{BranchName, Issue, RepoSlug};
 use crate::github::{Error, GitHub};
-use crate::ops::trust::{Judged, Trusted};
+use crate::ops::trust::{Standing, Trusted};
 use crate::ops::{Context, Exit, Failure};
 use crate::plan::{IssueRef, RepoFacts, Skip, Verdict, history_refuses};
 use crate::store;
@@ -21,6 +21,8 @@ pub(super) struct Look<'a> {
     issues: BTreeMap<IssueRef, &'a Issue>,
     repos: BTreeMap<RepoSlug, RepoFacts>,
     trusted: Trusted<'a>,
+    /// The words that were approved, where that was needed.
+    approved: BTreeMap<IssueRef, String>,
     memory: Memory,
 }
 
@@ -34,7 +36,13 @@ impl<'a> Look<'a> {
         let issues: BTreeMap<_, _> =
             issues.iter().map(|i| ((i.repo.clone(), i.number), i)).collect();
         let memory = Memory::load(ctx, issues.values().copied());
-        Self { ctx, github, issues, repos, trusted: Trusted::new(github), memory }
+        let trusted = Trusted::new(github, &ctx.settings);
+        Self { ctx, github, issues, repos, trusted, approved: BTreeMap::new(), memory }
+    }
+
+    /// The words with which an issue may start work; `None`: with any.
+    pub(super) fn approved(&self, at: &IssueRef) -> Option<String> {
+        self.approved.get(at).cloned()
     }
 
     pub(super) fn repos(&self) -> &BTreeMap<RepoSlug, RepoFacts> {
@@ -75,10 +83,19 @@ impl<'a> Look<'a> {
         if let Some(skip) = self.repository(&issue.repo).await? {
             return refused(skip);
         }
-        let judged = self.trusted.judge(issue, &self.ctx.settings).await?;
-        if let Judged::Refused(why) = judged {
-            self.memory.not_trusted(issue, &why, now);
-            return refused(Skip::NotTrusted(why));
+        let mut eligible = Verdict::Eligible;
+        match self.trusted.standing(issue).await? {
+            Standing::Author => {}
+            Standing::Words(id) => {
+                self.approved.insert((issue.repo.clone(), issue.number), id);
+                if self.ctx.settings.approved_in == ApprovedIn::Broker {
+                    eligible = Verdict::EligibleInBroker;
+                }
+            }
+            Standing::Refused(why) => {
+                self.memory.not_trusted(issue, &why, now);
+                return refused(Skip::NotTrusted(why));
+            }
         }
         let branch = BranchName::for_issue(issue.number, 1);
         let pulls = self.github.pulls_by_head(&issue.repo, &branch).await?;
@@ -86,10 +103,7 @@ impl<'a> Look<'a> {
             self.memory.has_pull(issue, &pull.url, now);
             return refused(Skip::HasPull(pull.url.clone()));
         }
-        Ok(match (judged, self.ctx.settings.approved_in) {
-            (Judged::Approved, ApprovedIn::Broker) => Verdict::EligibleInBroker,
-            _ => Verdict::Eligible,
-        })
+        Ok(eligible)
     }
 
     /// Rights are asked for once a tick where the list of repositories did not tell.
