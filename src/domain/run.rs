@@ -171,6 +171,23 @@ impl Default for Limits {
     }
 }
 
+/// What each process of an agent may take, by the kernel's own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    /// Bytes of memory that it may have for itself.
+    pub memory: Option<u64>,
+    /// Processes and threads of the whole jail.
+    pub processes: u64,
+    /// The largest file that it may write, in bytes.
+    pub file_size: u64,
+}
+
+impl Default for Rlimits {
+    fn default() -> Self {
+        Self { memory: None, processes: 4096, file_size: 16 << 30 }
+    }
+}
+
 /// No limit is longer (about 30 years): a moment so far ahead can always be reckoned with.
 const LONGEST: u64 = 1 << 30;
 

@@ -33,7 +33,8 @@ pub struct Shown {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
-    /// `record`, `log`, `supervisor log`, `prompt`, `request` or `patch`.
+    /// `record`, `log`, `supervisor log`, `prompt`, `request`, `patch` (of what an earlier run left) or
+    /// `unpublished` (a patch too: commits that may not be published).
     pub what: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -221,6 +222,7 @@ impl Place {
             }
         };
         files.push(("patch", dir.join(store::patch_name(&run.repo, &run.run))));
+        files.push(("unpublished", dir.join(store::unpublished_name(&run.repo, &run.run))));
         let kept = |(what, path): (&'static str, PathBuf)| {
             let meta = std::fs::symlink_metadata(&path).ok()?;
             let removed_at = emptied(&meta).filter(|_| what == LOG && state == "finished");

@@ -246,9 +246,10 @@ fn credentials(ctx: &Context) -> Vec<Check> {
         return checks;
     }
     let late = ctx.settings.credential_mode == CredentialMode::Broker && !copied.is_empty();
-    let (grade, mend) = match late {
-        true => (Grade::Warning, Some("claude-workers refresh --all")),
-        false => (Grade::Ok, None),
+    let (grade, mend) = if late {
+        (Grade::Warning, Some("claude-workers refresh --all"))
+    } else {
+        (Grade::Ok, None)
     };
     checks.insert(0, check("credentials", grade, found.join("; "), mend));
     checks
