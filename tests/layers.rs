@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["domain"]),
     (1, &["plan"]),
-    (2, &["config", "store", "home", "process", "executor", "sandbox", "github", "git", "fakehub"]),
+    (
+        2,
+        &[
+            "config", "store", "home", "process", "executor", "sandbox", "egress", "github", "git",
+            "fakehub",
+        ],
+    ),
     (3, &["ops"]),
     (4, &["cli", "demo"]),
 ];

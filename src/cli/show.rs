@@ -74,6 +74,7 @@ fn everything(shown: &Shown) -> String {
     add("ended", plain, run.ended_at.map(|at| format!("{at}{took}")));
     add("attempt", plain, Some(run.attempt.to_string()));
     add("sandbox", plain, Some(run.sandbox.to_string()));
+    add("network", plain, Some(run.network.to_string()));
     add(
         "base",
         plain,

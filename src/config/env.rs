@@ -31,8 +31,8 @@ pub const COLUMNS: &str = "COLUMNS";
 /// What kind of terminal it is.
 pub const TERM: &str = "TERM";
 
-/// What the host's git and the agents are told of the network.
-pub const NETWORK: &[&str] = &[
+/// Where others' proxies are: for the host's git, and for agents with the host's network.
+pub const PROXIES: &[&str] = &[
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
@@ -41,9 +41,10 @@ pub const NETWORK: &[&str] = &[
     "http_proxy",
     "no_proxy",
     "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
 ];
+
+/// Which certificates are trusted, by the host's git and by agents.
+pub const CERTIFICATES: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What the agents are told of language and time.
 pub const LOCALE: &[&str] = &["LANG", "LC_ALL", "TZ"];

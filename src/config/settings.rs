@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Keep, RetentionSection, Span};
+use super::file::{self, ExecutorSection, File, Keep, NetworkSection, RetentionSection, Span};
 use super::{Env, Error, Trust, env};
-use crate::domain::{JailMode, Limits, RepoPattern};
+use crate::domain::{JailMode, Limits, NetworkMode, RepoPattern};
+use crate::plan::egress::{Registry, Rule};
 use crate::plan::gc::Retention;
 
 /// What the command line may override.
@@ -21,6 +22,19 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--api-url`
     pub api_url: Option<String>,
+}
+
+/// What agents reach of the network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// In which way.
+    pub mode: NetworkMode,
+    /// Hosts of the open network, for every agent.
+    pub allow: Vec<Rule>,
+    /// Services on this machine or near it, for every agent; one host each.
+    pub allow_local: Vec<Rule>,
+    /// Package registries.
+    pub registries: Vec<Registry>,
 }
 
 /// The resolved settings.
@@ -64,6 +78,8 @@ pub struct Settings {
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
     pub sandbox: JailMode,
+    /// What agents reach of the network.
+    pub network: Network,
     /// More paths that agents may read.
     pub read_only: Vec<PathBuf>,
     /// How old a mirror may be before it is fetched again.
@@ -136,8 +152,7 @@ impl Settings {
         };
         let api_url =
             setting(flags.api_url.as_ref(), env::API_URL, file.github.api_url, API_URL_DEFAULT);
-        let server_url =
-            setting(None, env::SERVER_URL, file.github.server_url, "https://github.com");
+        let server_url = setting(None, env::SERVER_URL, file.github.server_url, SERVER_URL_DEFAULT);
         let defaults = Limits::default();
         let secs = |span: Option<Span>, default| span.map_or(default, |s| s.0.as_secs());
         let limits = Limits {
@@ -180,6 +195,7 @@ impl Settings {
             max_issues,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
+            network: network(file.network, file.sandbox.mode)?,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
             claims: file.git.claims,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
@@ -209,6 +225,13 @@ impl Settings {
         read_token(path).map(Some)
     }
 
+    /// Whether agents are given something to sign in to GitHub with.
+    #[must_use]
+    pub fn agents_sign_in_to_github(&self) -> bool {
+        let of_github = |name: &String| ["gh", "gh_token", "ssh"].contains(&name.as_str());
+        self.credentials.as_ref().is_none_or(|names| names.iter().any(of_github))
+    }
+
     /// Where gh keeps its configuration.
     #[must_use]
     pub fn gh_config_dir(&self, env: &Env) -> PathBuf {
@@ -221,6 +244,27 @@ impl Settings {
     pub fn clone_url(&self, repo: &crate::domain::RepoSlug) -> String {
         format!("{}/{repo}.git", self.server_url)
     }
+}
+
+fn network(section: NetworkSection, jail: JailMode) -> Result<Network, Error> {
+    let wrong = |message: String| Err(Error::Value { place: "[network]".into(), message });
+    let mode = match (section.mode, jail) {
+        (Some(mode @ (NetworkMode::Proxy | NetworkMode::None)), JailMode::None) => {
+            return wrong(format!("`mode = \"{mode}\"` needs a sandbox, and that is off"));
+        }
+        (Some(mode), _) => mode,
+        (None, JailMode::Bwrap) => NetworkMode::Proxy,
+        (None, JailMode::None) => NetworkMode::Host,
+    };
+    if let Some(wide) = section.allow_local.iter().find(|rule| !rule.is_one_host()) {
+        return wrong(format!("`allow_local` takes single hosts, not \"{wide}\""));
+    }
+    Ok(Network {
+        mode,
+        allow: section.allow,
+        allow_local: section.allow_local,
+        registries: section.registries.0,
+    })
 }
 
 fn retention(section: &RetentionSection) -> Retention {
@@ -237,7 +281,11 @@ fn retention(section: &RetentionSection) -> Retention {
 /// The name of the built-in executor for Claude Code.
 const CLAUDE: &str = "claude";
 
-const API_URL_DEFAULT: &str = "https://api.github.com";
+/// GitHub's own API.
+pub const API_URL_DEFAULT: &str = "https://api.github.com";
+
+/// GitHub's own server.
+pub const SERVER_URL_DEFAULT: &str = "https://github.com";
 
 fn base_url(what: &str, url: &str) -> Result<String, Error> {
     let wrong = |message: &str| {

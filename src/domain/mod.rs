@@ -6,6 +6,7 @@
 
 mod claim;
 mod draft;
+mod host;
 mod ids;
 mod issue;
 mod run;
@@ -13,9 +14,10 @@ pub mod text;
 
 pub use claim::{Claim, ClaimState, HostId};
 pub use draft::{Draft, Filed};
+pub use host::{Host, HostError, HostPort};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
 pub use run::{
-    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase, Run,
-    Work, minutes,
+    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, NetworkMode, Outcome,
+    Phase, Run, Work, minutes,
 };

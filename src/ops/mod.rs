@@ -5,6 +5,7 @@
 //! | [`init`] | makes workers |
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | `egress` | the way out of a run's jail |
 //! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
@@ -28,6 +29,7 @@ mod context;
 pub mod dispatch;
 pub mod doctor;
 pub mod drift;
+mod egress;
 mod failure;
 mod filing;
 pub mod gc;

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitStatus;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::anteroom::{Anteroom, Start};
+use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
@@ -218,15 +219,16 @@ impl Supervisor<'_> {
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
         let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
-        let child = match room.and_then(Anteroom::let_in) {
-            Some(child) => child,
+        let (child, ways) = match room.and_then(Anteroom::let_in) {
+            Some(entered) => entered,
             None if jailed_run => return Err("the sandbox was not made".into()),
-            None => Start::of(ctx, run)?.plainly(ctx, run)?,
+            None => (Start::of(ctx, run)?.plainly(ctx, run)?, Ways::default()),
         };
         let mut output = Output {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            bait: ways.bait,
             room: MAX_LOG,
             said: Vec::new(),
         };
@@ -234,6 +236,8 @@ impl Supervisor<'_> {
             output.take(is_err, line, whole)
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
+        // Before the rest, so that it can finish its log.
+        drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -270,6 +274,8 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// What the canary must not have reached.
+    bait: Option<TcpListener>,
     /// Bytes that the log may still grow by.
     room: u64,
     /// Standard error before the canary's word, to say why there is no jail.
@@ -282,6 +288,7 @@ impl Output {
             if is_err {
                 self.said.extend_from_slice(&line[..line.len().min(1000)]);
             } else {
+                self.bait = None;
                 self.verdict = match serde_json::from_slice::<Verdict>(line) {
                     Ok(Verdict { jail_fault: None }) => Entry::Passed,
                     Ok(Verdict { jail_fault: Some(why) }) => Entry::Refused(why),

@@ -14,6 +14,7 @@ mod branch;
 mod claim;
 mod conclude;
 mod drift;
+pub mod egress;
 mod filing;
 pub mod gc;
 mod retry;
