@@ -194,6 +194,7 @@ fn details(task: &TaskStatus) -> String {
         ("claimed", run.started_at.to_string()),
         ("attempt", run.attempt.to_string()),
         ("sandbox", run.sandbox.to_string()),
+        ("network", run.network.to_string()),
     ];
     let mut more = |name, value: Option<String>| rows.extend(value.map(|v| (name, v)));
     more("branch", run.branch.as_ref().map(ToString::to_string));

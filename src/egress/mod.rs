@@ -16,6 +16,8 @@ mod hello;
 pub mod log;
 mod proxy;
 mod request;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub use proxy::{CANARY, Task, serve};

@@ -108,6 +108,8 @@ pub(super) fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(MAX_HEAD)
+        // Who has said everything may still want to listen.
+        .half_close(true)
         .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
     async {

@@ -14,6 +14,7 @@
 //! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history |
 //! | [`archive`] | one run, under way or long over |
+//! | [`asked`] | what its agent asked of the network |
 //! | [`gc`] | what is kept no longer |
 //! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`log`], [`todos`] | what an agent says and does, now and so far |
@@ -22,6 +23,7 @@
 
 mod anteroom;
 pub mod archive;
+pub mod asked;
 pub mod assign;
 mod chores;
 mod claim;

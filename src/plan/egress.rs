@@ -120,9 +120,9 @@ impl Policy {
         } else if self.allow.iter().any(|rule| matches(&rule)) {
             Reach::Public
         } else if self.allow.iter().chain(&self.allow_local).any(|rule| rule.names(&at.host)) {
-            return Err(format!("port {} of this host is not allowed", at.port));
+            return Err(format!("port {} of this host {UNLISTED}", at.port));
         } else {
-            return Err("the host is not allowed".into());
+            return Err(format!("the host {UNLISTED}"));
         };
         if how == How::Request && at.port == HTTPS {
             return Err("port 443 is spoken to through a tunnel".into());
@@ -155,10 +155,35 @@ pub fn check_addresses(
     }
     for ip in addresses {
         if let Some(what) = special(ip) {
-            return Err(format!("it leads to {ip}, {what}"));
+            return Err(format!("{LEADS} {ip}, {what}"));
         }
     }
     Ok(())
+}
+
+const UNLISTED: &str = "is not allowed";
+const LEADS: &str = "it leads to";
+
+/// What of the configuration would allow a thing that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cure {
+    /// A line of `allow`.
+    Allow,
+    /// A line of `allow_local`.
+    AllowLocal,
+}
+
+/// What would allow it, by the words it was refused with; `None`: nothing.
+#[must_use]
+pub fn cure(at: &HostPort, why: &str) -> Option<Cure> {
+    let is_special = matches!(at.host, Host::Ip(ip) if special(ip).is_some());
+    if why.starts_with(LEADS) || (why.ends_with(UNLISTED) && is_special) {
+        Some(Cure::AllowLocal)
+    } else if why.ends_with(UNLISTED) {
+        Some(Cure::Allow)
+    } else {
+        None
+    }
 }
 
 /// What an address is, if not one of the open network.
@@ -318,6 +343,17 @@ mod tests {
         ] {
             assert!(decide(how, at).is_err(), "{at}");
         }
+        let cured = |at: &str| {
+            let at = HostPort::parse(at, None).unwrap();
+            cure(&at, &policy.decide(How::Tunnel, &at).unwrap_err())
+        };
+        assert_eq!(cured("evil.test:443"), Some(Cure::Allow));
+        assert_eq!(cured("api.example.com:22"), Some(Cure::Allow));
+        assert_eq!(cured("10.0.0.1:443"), Some(Cure::AllowLocal));
+        let at = HostPort::parse("api.example.com:443", None).unwrap();
+        let private = check_addresses(Reach::Public, ["10.0.0.1".parse().unwrap()]).unwrap_err();
+        assert_eq!(cure(&at, &private), Some(Cure::AllowLocal));
+        assert_eq!(cure(&at, &policy.decide(How::Request, &at).unwrap_err()), None);
         let loopback: Vec<String> = policy.on_loopback().iter().map(ToString::to_string).collect();
         assert_eq!(loopback, ["127.0.0.1:8080", "localhost:9"]);
         let json = serde_json::to_string(&policy).unwrap();
