@@ -38,9 +38,11 @@ impl Routes {
     /// Those for a policy.
     #[must_use]
     pub fn of(policy: &Policy, socket: PathBuf) -> Self {
-        let services = policy.on_loopback();
+        let mut services = policy.on_loopback();
+        // Where a name and an address want the same place, the address has it.
+        services.sort_by_key(|at| matches!(at.host, Host::Name(_)));
         let taken = |port: &u16| services.iter().any(|at| at.port == *port);
-        let port = (PORT..).find(|port| !taken(port)).unwrap_or(PORT);
+        let port = (PORT..=u16::MAX).find(|port| !taken(port)).unwrap_or(PORT);
         Self { socket, port, services: services.iter().map(ToString::to_string).collect() }
     }
 

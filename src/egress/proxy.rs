@@ -192,12 +192,11 @@ impl Proxy {
         self: &Arc<Self>,
         at: &HostPort,
         counts: Arc<Counts>,
-    ) -> Result<Allowed, Response<Body>> {
+    ) -> io::Result<Allowed> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        match log.decision((&at.host.to_string(), Some(at.port)), Verdict::Allowed, None) {
-            Ok(n) => Ok(Allowed { proxy: self.clone(), n, counts }),
-            Err(e) => Err(answer(StatusCode::FORBIDDEN, &format!("nothing is allowed: {e}"))),
-        }
+        let to = (&*at.host.to_string(), Some(at.port));
+        let n = log.decision(to, Verdict::Allowed, None)?;
+        Ok(Allowed { proxy: self.clone(), n, counts })
     }
 }
 

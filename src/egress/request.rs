@@ -38,7 +38,8 @@ pub(super) async fn pass_on(
         return Err(proxy.refuse((written, None), "the Host header names another one"));
     }
     let (at, wire) = proxy.reach(How::Request, written, Some(HTTP)).await?;
-    let allowed = proxy.allow(&at, wire.counts.clone())?;
+    let unlogged = |e| answer(StatusCode::FORBIDDEN, &format!("nothing is allowed: {e}"));
+    let allowed = proxy.allow(&at, wire.counts.clone()).map_err(unlogged)?;
     let fail = |why: &dyn std::fmt::Display| {
         answer(StatusCode::BAD_GATEWAY, &format!("{at} does not answer: {why}"))
     };

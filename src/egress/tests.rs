@@ -118,7 +118,7 @@ const FINE: &str =
 fn a_request_arrives_as_it_was_understood_and_not_as_it_was_written() {
     let service = Service::that_says(FINE);
     let at = format!("service.test:{}", service.port);
-    let world = World::new(&[], &[at.clone()], &[("service.test", &["127.0.0.1"])]);
+    let world = World::new(&[], std::slice::from_ref(&at), &[("service.test", &["127.0.0.1"])]);
     let request = format!(
         "POST http://SERVICE.test:{}/a?b HTTP/1.1\r\nHost: {at}\r\nProxy-Authorization: secret\r\n\
          Connection: x-mine, close\r\nX-Mine: secret\r\nTE: trailers\r\nUpgrade: websocket\r\n\
@@ -177,7 +177,7 @@ fn no_name_leads_to_this_machine_or_near_it() {
 fn nothing_is_smuggled_past_the_host_that_was_asked_for() {
     let service = Service::that_says(FINE);
     let at = format!("service.test:{}", service.port);
-    let world = World::new(&[], &[at.clone()], &[("service.test", &["127.0.0.1"])]);
+    let world = World::new(&[], std::slice::from_ref(&at), &[("service.test", &["127.0.0.1"])]);
     for words in [
         format!("GET http://{at}/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"),
         format!("GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\nHost: evil.test\r\n\r\n"),
@@ -230,7 +230,7 @@ fn nothing_is_smuggled_past_the_host_that_was_asked_for() {
 fn a_tunnel_carries_what_is_allowed_and_is_cut_by_another_name_in_the_greeting() {
     let service = Service::that_says("HELLO");
     let at = format!("service.test:{}", service.port);
-    let world = World::new(&[], &[at.clone()], &[("service.test", &["127.0.0.1"])]);
+    let world = World::new(&[], std::slice::from_ref(&at), &[("service.test", &["127.0.0.1"])]);
     let connect = format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n\r\n");
     let through = |first: &[u8]| world.ask(&[connect.as_bytes(), first].concat());
     let answer = through(b"anything");
@@ -252,7 +252,7 @@ fn a_tunnel_carries_what_is_allowed_and_is_cut_by_another_name_in_the_greeting()
 fn when_it_cannot_be_logged_it_does_not_go_out() {
     let service = Service::that_says(FINE);
     let at = format!("service.test:{}", service.port);
-    let world = World::new(&[], &[at.clone()], &[("service.test", &["127.0.0.1"])]);
+    let world = World::new(&[], std::slice::from_ref(&at), &[("service.test", &["127.0.0.1"])]);
     std::fs::write(world.log(), vec![b'\n'; 8 << 20]).unwrap();
     for words in [
         format!("GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\n\r\n"),

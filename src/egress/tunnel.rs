@@ -67,7 +67,7 @@ async fn run(
             return Ok(());
         }
     };
-    let Ok(_allowed) = proxy.allow(&at, wire.counts.clone()) else { return Ok(()) };
+    let _allowed = proxy.allow(&at, wire.counts.clone())?;
     wire.write_all(&hello).await?;
     copy_bidirectional_with_sizes(&mut client, &mut wire, BUFFER, BUFFER).await?;
     Ok(())
@@ -81,7 +81,7 @@ async fn run_any(
     at: &HostPort,
     wire: Wire,
 ) -> io::Result<()> {
-    let Ok(_allowed) = proxy.allow(at, wire.counts.clone()) else { return Ok(()) };
+    let _allowed = proxy.allow(at, wire.counts.clone())?;
     let (mut from_client, mut to_client) = split(client);
     let (mut from_far, mut to_far) = split(wire);
     let up = async {

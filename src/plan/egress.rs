@@ -23,6 +23,11 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            return Err(format!(
+                "{text:?}: a host, and a port if need be, without scheme and path"
+            ));
+        }
         let (below, rest) = match text.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, text),

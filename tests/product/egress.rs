@@ -207,8 +207,7 @@ fn what_is_allowed_works_and_what_is_not_says_how_it_could_be() {
         curl -s -g 'http://[fd00:ec2::254]/latest/'
         git ls-remote http://{hub}/octo/app.git 2>/dev/null || echo no git
         getent hosts github.com || echo no DNS
-        (exec 2>&1; ping -c1 -W1 1.1.1.1 >/dev/null) || echo no ping
-        (python3 -m http.server 8123 --bind 127.0.0.1 >/dev/null 2>&1 & sleep 0); true",
+        true",
         open.port()
     );
     let said = says(&world, &agent);
@@ -247,11 +246,11 @@ fn a_run_without_a_network_has_its_own_loopback_and_nothing_else() {
     let said = says(
         &world,
         &format!(
-            "curl -s http://{open}/; curl -s http://localhost:1/; echo $?; env | grep -ci proxy"
+            "curl -s http://{open}/; curl -s http://localhost:1/; echo $?; env | grep -i proxy; true"
         ),
     );
     // Nobody listens: the name was found, and the connection refused.
-    assert_eq!(said, "7\n0\n");
+    assert_eq!(said, "7\n");
     world.cron(&["egress", "01"]).ok().says("it had no network");
 }
 
@@ -273,7 +272,8 @@ fn each_of_several_runs_has_its_own_way_out_and_its_own_log() {
     for run in world.runs() {
         let shown = world.cron(&["egress", run.run.as_str()]).ok().out;
         let own = format!("host-{}.example", run.issue.unwrap());
-        assert!(shown.contains(&own) && shown.matches("host-").count() == 3, "{shown}");
+        assert!(shown.contains(&own), "{shown}");
+        assert_eq!(shown.matches("host-").count(), shown.matches(&own).count(), "{shown}");
     }
 }
 
@@ -351,7 +351,7 @@ fn a_network_that_cannot_be_had_is_refused_before_anything_starts() {
         ("mode = 'none'", "mode = 'proxy'", "needs a sandbox"),
         ("mode = 'none'", "mode = 'none'", "needs a sandbox"),
         ("", "allow_local = ['*.example.com']", "takes single hosts"),
-        ("", "allow = ['https://example.com/']", "is made of letters"),
+        ("", "allow = ['https://example.com/']", "without scheme and path"),
         ("", "allow = ['0x7f.1']", "four decimal numbers"),
     ] {
         let config = Config { sandbox, network: Some(network.into()), ..Config::default() };

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+use claude_workers::process::command;
 
 use crate::egress::{says, verdicts, world};
 
@@ -15,7 +17,7 @@ struct Server {
 impl Server {
     fn start(dir: &Path) -> Self {
         let (key, certificate) = (dir.join("key.pem"), dir.join("cert.pem"));
-        let made = Command::new("openssl")
+        let made = command("/usr/bin/openssl")
             .args([
                 "req",
                 "-x509",
@@ -34,7 +36,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        let mut child = Command::new("openssl")
+        let mut child = command("/usr/bin/openssl")
             .args(["s_server", "-www", "-accept", "127.0.0.1:0", "-key"])
             .arg(&key)
             .arg("-cert")

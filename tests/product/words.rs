@@ -61,7 +61,7 @@ impl Config {
 
 fn marks(hub: &FakeHub) -> String {
     let url = hub.server_url();
-    format!("allow_local = ['{}']", url.strip_prefix("http://").unwrap_or(&url))
+    format!("allow_local = ['{}']", url.strip_prefix("http://").unwrap_or(url))
 }
 
 /// What a command said and how it ended.
