@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use crate::domain::{JailMode, NetworkMode, RepoPattern, text};
+use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern, text};
 use crate::plan::egress::{Registry, Rule};
 
 /// Who may start work.
@@ -19,6 +19,17 @@ pub enum Trust {
     Write,
     /// Anybody who can open an issue: their text drives an agent on this machine.
     Anyone,
+}
+
+/// Which homes may work on an issue that needed an approval: strangers wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovedIn {
+    /// Those that hold no GitHub credentials.
+    #[default]
+    Broker,
+    /// All.
+    Any,
 }
 
 /// A length of time as people write it: `90s`, `20m`, `1h 30m`.
@@ -76,6 +87,7 @@ pub(super) struct File {
     pub(super) network: NetworkSection,
     pub(super) git: GitSection,
     pub(super) retention: RetentionSection,
+    pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
 
@@ -93,6 +105,8 @@ pub(super) struct AssignSection {
     pub(super) label: Option<String>,
     pub(super) trust: Trust,
     pub(super) approval_label: String,
+    pub(super) bots: Vec<String>,
+    pub(super) approved_in: ApprovedIn,
     pub(super) max_per_repo: u32,
     pub(super) reserve: usize,
 }
@@ -103,6 +117,8 @@ impl Default for AssignSection {
             label: None,
             trust: Trust::Write,
             approval_label: "approved".into(),
+            bots: Vec::new(),
+            approved_in: ApprovedIn::Broker,
             max_per_repo: 2,
             reserve: 0,
         }
@@ -121,6 +137,7 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CredentialsSection {
+    pub(super) mode: CredentialMode,
     pub(super) copy: Option<Vec<String>>,
 }
 
@@ -185,6 +202,14 @@ pub(super) struct RetentionSection {
     pub(super) clones: Option<Keep>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetrySection {
+    pub(super) lost: Option<u32>,
+    pub(super) failed: Option<u32>,
+    pub(super) wait: Option<Span>,
+}
+
 /// `[executors.NAME]`: how an agent is invoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -195,6 +220,8 @@ pub struct ExecutorSection {
     pub path: Option<PathBuf>,
     /// More arguments. Only for `claude`.
     pub args: Vec<String>,
+    /// Repositories whose own settings, hooks and MCP servers the agent may use. Only for `claude`.
+    pub repository_settings: Vec<RepoPattern>,
     /// More environment for the agent.
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.
@@ -283,6 +310,7 @@ mod tests {
             "network",
             "git",
             "retention",
+            "retry",
         ] {
             let asked = if section.is_empty() {
                 "nope = 1".into()

@@ -9,10 +9,11 @@ use std::process::{Child, Stdio};
 
 use super::egress::{self, Egress};
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, listening, own_words};
-use super::{Context, context};
+use super::{Context, context, custody};
 use crate::domain::{JailMode, NetworkMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
-use crate::process::command;
+use crate::failpoint::{Effect, Trouble};
+use crate::process::{command, spawn};
 use crate::sandbox::inside::Orders;
 
 /// How a run's agent is started.
@@ -60,15 +61,16 @@ impl Start {
         } else {
             Stdio::null()
         };
-        let env = self.env(ctx, run);
+        let env = self.env(ctx, run)?;
         self.spawn(plain, stdin, env)
     }
 
     /// The agent's environment; of a name that is there twice, the last counts.
-    fn env(&self, ctx: &Context, run: &Run) -> Vec<(String, String)> {
+    fn env(&self, ctx: &Context, run: &Run) -> Result<Vec<(String, String)>, String> {
         let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
         env.extend(self.invocation.env.iter().cloned());
-        env
+        custody::without_credentials(ctx, &run.worker, &mut env)?;
+        Ok(env)
     }
 
     fn spawn(
@@ -77,12 +79,8 @@ impl Start {
         stdin: Stdio,
         env: Vec<(String, String)>,
     ) -> Result<Child, String> {
-        outer
-            .envs(env)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+        outer.envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        spawn(&mut outer, |_| "agent".into())
             .map_err(|e| format!("cannot start {}: {e}", self.program.display()))
     }
 }
@@ -112,11 +110,12 @@ impl Anteroom {
         let start = Start::of(ctx, run)?;
         let bwrap = ctx.tool(context::BWRAP).map_err(|e| e.to_string())?;
         let mut jail = agent_jail(ctx, bwrap, run, &start.program).map_err(|e| e.to_string())?;
-        let mut env = start.env(ctx, run);
+        let mut env = start.env(ctx, run)?;
         let record = ctx.root.record(&run.worker);
         let mut ways = Ways::default();
         if run.network == NetworkMode::Proxy {
-            let policy = egress::policy(ctx, &start.executor, &env);
+            let mode = custody::mode_of(ctx, &run.worker).map_err(|e| e.to_string())?;
+            let policy = egress::policy(ctx, &start.executor, &env, mode);
             let opened = Egress::open(ctx, &record.scratch(), record.egress_log(), policy)?;
             opened.show_in(&mut jail);
             env.splice(0..0, opened.routes.env());
@@ -145,8 +144,10 @@ impl Anteroom {
     pub(super) fn let_in(mut self) -> Option<(Child, Ways)> {
         let mut child = self.child.take()?;
         if let Some(mut gate) = child.stdin.take() {
+            let effect = Effect::new(Trouble::Process, || "let the agent in".into());
             // If nobody waits, the jail could not be made, and its own words say why.
-            let _ = gate.write_all(b"+");
+            let _ = effect.before().and_then(|()| gate.write_all(b"+"));
+            effect.passed();
         }
         Some((child, std::mem::take(&mut self.ways)))
     }

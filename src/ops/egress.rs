@@ -10,19 +10,26 @@ use std::{fs, io};
 
 use super::Context;
 use crate::config::{API_URL_DEFAULT, SERVER_URL_DEFAULT};
-use crate::domain::HostPort;
+use crate::domain::{CredentialMode, HostPort};
 use crate::egress::Task;
 use crate::egress::forward::Routes;
 use crate::executor::Executor;
 use crate::plan::egress::{Policy, Rule};
+use crate::process::spawn;
 use crate::sandbox::{Bind, Jail};
 use crate::store::make_private_dir;
 
 /// Where the proxy's socket is inside.
 const SOCKET_INSIDE: &str = "/run/claude-workers/egress.sock";
 
-/// What an agent of this executor may reach. `env` is its environment.
-pub(super) fn policy(ctx: &Context, executor: &Executor, env: &[(String, String)]) -> Policy {
+/// What an agent of this executor may reach. `env` is its environment, `credentials` what its home
+/// may hold.
+pub(super) fn policy(
+    ctx: &Context,
+    executor: &Executor,
+    env: &[(String, String)],
+    credentials: CredentialMode,
+) -> Policy {
     let settings = &ctx.settings;
     let mut policy = Policy {
         allow: settings.network.allow.clone(),
@@ -38,7 +45,8 @@ pub(super) fn policy(ctx: &Context, executor: &Executor, env: &[(String, String)
         of_url(url)
     });
     policy.allow_local.extend(gateway.map(Rule::from));
-    if settings.agents_sign_in_to_github() {
+    // Where an agent has nothing to sign in with, GitHub is of use only to somebody else.
+    if credentials == CredentialMode::Copy && settings.copies_access_to_github() {
         for (url, default) in
             [(&settings.api_url, API_URL_DEFAULT), (&settings.server_url, SERVER_URL_DEFAULT)]
         {
@@ -60,7 +68,7 @@ pub(super) fn outline(ctx: &Context) -> Policy {
     };
     let mut env: Vec<_> = ctx.env().only(executor.gateway().as_slice()).collect();
     env.extend(executor.section().env.clone());
-    policy(ctx, &executor, &env)
+    policy(ctx, &executor, &env, ctx.settings.credential_mode)
 }
 
 /// The host of a base URL.
@@ -124,7 +132,7 @@ impl Egress {
         task.push(b'\n');
         let mut own = ctx.own_command(&["egress-proxy"]).map_err(|e| e.to_string())?;
         own.stdin(Stdio::piped()).stdout(OwnedFd::from(listener));
-        let mut child = own.spawn().map_err(|e| fail("start", e))?;
+        let mut child = spawn(&mut own, |_| "proxy".into()).map_err(|e| fail("start", e))?;
         // The pipe stays open: at its end the proxy ends, and it ends when we do.
         let told = match &mut child.stdin {
             Some(pipe) => io::Write::write_all(pipe, &task),

@@ -14,6 +14,7 @@ pub struct Config {
     pub sandbox: &'static str,
     /// `None`: the embedded GitHub may be reached, so that agents can leave marks there.
     pub network: Option<String>,
+    pub credentials: &'static str,
     /// More sections.
     pub more: String,
 }
@@ -26,6 +27,7 @@ impl Default for Config {
             limits: "",
             sandbox: "",
             network: None,
+            credentials: "copy = []",
             more: String::new(),
         }
     }
@@ -37,7 +39,7 @@ impl Config {
         format!(
             "executor = 'agent'\n{top}\n\
              [github]\napi_url = '{api}'\nserver_url = '{server}'\ntoken_file = '~/token'\n\
-             [credentials]\ncopy = []\n\
+             [credentials]\n{credentials}\n\
              [assign]\n{assign}\n\
              [limits]\n{limits}\n\
              [sandbox]\nread_only = ['{agents}']\n{sandbox}\n\
@@ -53,6 +55,7 @@ impl Config {
             limits = self.limits,
             sandbox = self.sandbox,
             network = self.network.clone().unwrap_or_else(|| marks(hub)),
+            credentials = self.credentials,
             agents = agents.display(),
             more = self.more,
         )
