@@ -1,5 +1,6 @@
 //! The figures that the program is built to reach, measured in one run: start, `status`,
-//! `history`, `dispatch`, clones, requests, supervisors, reading logs, `reconcile`.
+//! `history`, `dispatch`, the way out of jails, clones, requests, supervisors, reading logs,
+//! `reconcile`.
 //!
 //! `benches/run` builds the program and starts this. It prints a table and judges nobody: timings
 //! depend on the machine and on what else it does, so medians are shown beside the best of all
@@ -10,6 +11,7 @@
 
 mod clones;
 mod dispatching;
+mod egress;
 mod history;
 mod reading;
 mod reconciling;
@@ -35,6 +37,7 @@ const SECTIONS: [(&str, Measure); 9] = [
     ("status", status::measure),
     ("history", history::measure),
     ("dispatch", dispatching::measure),
+    ("egress", egress::measure),
     ("clone", clones::measure),
     ("requests", requests::measure),
     ("supervisor", supervisors::measure),

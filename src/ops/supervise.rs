@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitStatus;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::anteroom::{Anteroom, Start};
+use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
@@ -236,15 +237,16 @@ impl Supervisor<'_> {
         let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
             .map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
-        let child = match room.and_then(Anteroom::let_in) {
-            Some(child) => child,
+        let (child, ways) = match room.and_then(Anteroom::let_in) {
+            Some(entered) => entered,
             None if jailed_run => return Err("the sandbox was not made".into()),
-            None => Start::of(ctx, run)?.plainly(ctx, run)?,
+            None => (Start::of(ctx, run)?.plainly(ctx, run)?, Ways::default()),
         };
         let mut output = Output {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            bait: ways.bait,
             room: MAX_LOG,
             streams: [(); 2].map(|()| Stream::new(self.redactor.clone())),
             said: Vec::new(),
@@ -256,6 +258,8 @@ impl Supervisor<'_> {
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
         Effect::new(Trouble::Process, || "the agent".into()).passed();
+        // Before the rest, so that it can finish its log.
+        drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -292,6 +296,8 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// What the canary must not have reached.
+    bait: Option<TcpListener>,
     /// Bytes that the log may still grow by.
     room: u64,
     /// Standard output and standard error without secrets.
@@ -310,6 +316,7 @@ impl Output {
             if is_err {
                 self.said.extend_from_slice(&line[..line.len().min(1000)]);
             } else {
+                self.bait = None;
                 self.verdict = match serde_json::from_slice::<Verdict>(line) {
                     Ok(Verdict { jail_fault: None }) => Entry::Passed,
                     Ok(Verdict { jail_fault: Some(why) }) => Entry::Refused(why),

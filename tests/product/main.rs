@@ -19,6 +19,8 @@ mod config;
 mod described;
 mod dispatch;
 mod drift;
+mod egress;
+mod egress_tls;
 mod faults;
 mod git;
 mod happy;
