@@ -16,10 +16,15 @@ use crate::world::{APP, Config, LONG, World};
 /// What is started, and how its agent ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
+    /// What is run to its end first, undisturbed.
+    pub before: &'static [&'static str],
+    /// What is struck, with what comes of it.
     pub words: &'static [&'static str],
     pub agent: &'static str,
     pub sandbox: &'static str,
     pub workers: &'static [&'static str],
+    /// The processes that are struck; the others do nothing that they do not do in another scenario.
+    pub roles: &'static [&'static str],
 }
 
 /// An agent that does its work; it waits where a test holds the program up.
@@ -27,11 +32,21 @@ pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";
 /// One that does not.
 pub const FAILS: &str = "echo 'I cannot.'; exit 1";
 
-pub const ASSIGN: Scenario =
-    Scenario { words: &["assign"], agent: WORKS, sandbox: "mode = 'none'", workers: &["01"] };
-pub const DISPATCH: Scenario = Scenario { words: &["dispatch", "-r", APP, "-i", "1"], ..ASSIGN };
-pub const FAILING: Scenario = Scenario { agent: FAILS, ..ASSIGN };
-pub const JAILED: Scenario = Scenario { sandbox: "", ..ASSIGN };
+pub const ASSIGN: Scenario = Scenario {
+    before: &[],
+    words: &["assign"],
+    agent: WORKS,
+    sandbox: "mode = 'none'",
+    workers: &["01"],
+    roles: &["assign", "supervise", "step brief", "step publish"],
+};
+pub const DISPATCH: Scenario =
+    Scenario { words: &["dispatch", "-r", APP, "-i", "1"], roles: &["dispatch"], ..ASSIGN };
+pub const FAILING: Scenario = Scenario { agent: FAILS, roles: &["step publish"], ..ASSIGN };
+/// What a failure has left, cleared by a person: the next tick tries again.
+pub const RESET: Scenario =
+    Scenario { before: &["assign"], words: &["reset", "01"], roles: &["reset"], ..FAILING };
+pub const JAILED: Scenario = Scenario { sandbox: "", roles: &["supervise"], ..ASSIGN };
 /// With somebody to take what the first one has.
 pub const CONTESTED: Scenario = Scenario { workers: &["01", "02"], ..ASSIGN };
 
@@ -46,6 +61,10 @@ impl Scenario {
             self.agent
         ));
         world.issue("One");
+        if !self.before.is_empty() {
+            world.cron(self.before).ok();
+            world.quiet();
+        }
         world
     }
 
