@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
-use super::{Context, context};
+use super::{Context, context, custody};
 use crate::domain::{JailMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
 use crate::failpoint::{Effect, Trouble};
@@ -69,12 +69,10 @@ impl Start {
         ctx: &Context,
         run: &Run,
     ) -> Result<Child, String> {
-        outer
-            .envs(agent_env(ctx, run, &self.executor.wants(), &self.program))
-            .envs(self.invocation.env)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
+        env.extend(self.invocation.env);
+        custody::without_credentials(ctx, &run.worker, &mut env)?;
+        outer.envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         spawn(&mut outer, |_| "agent".into())
             .map_err(|e| format!("cannot start {}: {e}", self.program.display()))
     }

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
+use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
@@ -28,6 +28,7 @@ use crate::store::{self, make_private_dir, write_private};
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+    custody::check(ctx, &run.worker)?;
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
         run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
     }
@@ -127,6 +128,9 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     if let Some(why) = answer.refused {
         return Err(why);
     }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
+    }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)
 }
@@ -156,7 +160,8 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
+        let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {
