@@ -149,6 +149,7 @@ const RAW_EFFECTS: &[(&str, &str)] = &[
     ("ops/supervise.rs", "is a point"),
     ("ops/update/build.rs", "no part of a run"),
     ("ops/update/place.rs", "no part of a run"),
+    ("process/cgroup.rs", "no file but a group of processes, which goes when they do"),
     ("process/command.rs", "is the place"),
     ("sandbox/inside.rs", "in the jail"),
     ("store/atomic.rs", "is the place"),
