@@ -69,11 +69,32 @@ impl Scenario {
     }
 
     /// Starts the first command, with these variables beside HOME.
-    pub fn start(&self, world: &World, vars: &[(&str, String)]) -> Child {
+    pub fn start(&self, world: &World, vars: &[(&str, String)]) -> Started {
         let mut program = command(env!("CARGO_BIN_EXE_claude-workers"));
         program.env("HOME", world.user_home()).envs(vars.iter().map(|(k, v)| (k, v)));
         program.args(self.words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        program.spawn().unwrap()
+        Started(program.spawn().unwrap())
+    }
+}
+
+/// A command that may hang.
+pub struct Started(Child);
+
+impl Started {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    pub fn wait(mut self) {
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended, or may never do so by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -126,7 +147,7 @@ pub fn run(scenario: &Scenario, point: &Point, mode: Mode) -> Result<World, Stri
         }
         std::fs::remove_file(hangs(&world)).unwrap();
     }
-    wait(&world, "the first command ends", || first.try_wait().unwrap().is_some())?;
+    wait(&world, "the first command ends", || first.has_ended())?;
     quiet(&world)?;
     if !marker(&world).exists() {
         return Err("the point was not reached".into());
