@@ -14,7 +14,7 @@ use crate::domain::{
     BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
     WorkerId, text,
 };
-use crate::git::{FoundClaim, Imported};
+use crate::git::{self, FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::store::{self};
@@ -136,8 +136,8 @@ impl Publishing<'_> {
         }
         self.labels(issue).await?;
         if let (Some((hold, _)), Some(claim)) = (&self.hold, self.claim.take()) {
-            // All is said: if this fails, the claim runs out by itself.
-            let _ = hold.finish(claim);
+            // All is said: if this fails twice, the claim runs out by itself.
+            let _ = hold.finish(claim.clone()).or_else(|_| hold.finish(claim));
         }
         Ok(())
     }
@@ -236,7 +236,10 @@ impl Publishing<'_> {
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
-            if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
+            // Git did not even run, or the disk is full: no word of the remote's.
+            let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
+            let later = ours || looks_passing(&why);
+            if later { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         let refused = |e: Error| {
             let why = format!("the branch {branch} is pushed, but: {e}");
@@ -448,8 +451,8 @@ fn quoted(what: &str, said: &str) -> String {
     format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
 }
 
-/// Whether git's words mean that nobody answered or that the token is not accepted, rather than that
-/// the push was refused.
+/// Whether git's words mean that nobody answered, that the token is not accepted or that the disk is
+/// full, rather than that the push was refused.
 fn looks_passing(said: &str) -> bool {
     let said = said.to_ascii_lowercase();
     let signs = [
@@ -470,6 +473,7 @@ fn looks_passing(said: &str) -> bool {
         "recv failure",
         "send failure",
         "early eof",
+        "no space left on device",
         "the remote end hung up",
         "authentication failed",
         "could not read username",
