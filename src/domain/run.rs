@@ -258,6 +258,14 @@ pub struct ClaimHeld {
     pub at: Timestamp,
 }
 
+impl ClaimHeld {
+    /// Whether somebody had the issue before.
+    #[must_use]
+    pub fn is_not_first(&self) -> bool {
+        self.epoch > 1
+    }
+}
+
 /// How a run ended, decided once and then carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

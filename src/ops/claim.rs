@@ -94,7 +94,7 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 
 /// Reads the issue again and refuses what must not be started. If a person named it,
 /// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
-/// a moment ago, when it made its plan.)
+/// a moment ago, when it made its plan.) `taken_by`: our worker that has taken it already.
 ///
 /// Returns the issue, and the workers whose labels are to go: of an earlier run of ours that has
 /// ended, of a host that is gone.
@@ -104,11 +104,11 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 pub(super) async fn check_issue(
     ctx: &Context,
     github: &GitHub,
-    repo: &RepoSlug,
     number: IssueNumber,
     request: &Request,
+    taken_by: Option<&WorkerId>,
 ) -> Result<(Issue, Vec<WorkerId>), Failure> {
-    let explicit = request.explicit;
+    let (repo, explicit) = (&request.repo, request.explicit);
     let issue = github.issue(repo, number).await?;
     let refuse = |why: String| Failure::new(Exit::Refused, format!("{repo}#{number} {why}"));
     if issue.is_pull {
@@ -118,7 +118,8 @@ pub(super) async fn check_issue(
         return Err(refuse("is closed".into()));
     }
     let workers = store::list(&ctx.root)?;
-    if let Some(holder) = holder(&workers, repo, number) {
+    let others = workers.iter().filter(|worker| Some(&worker.id) != taken_by);
+    if let Some(holder) = holder(others, repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));
     }
     let mut old: Vec<WorkerId> = Vec::new();

@@ -11,7 +11,8 @@ use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
+    CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
+    text,
 };
 use crate::github::GitHub;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -67,9 +68,9 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let lock = take_worker(ctx, request.worker.as_ref())?;
-    let (issue, old_labels) = match request.issue {
+    let (issue, mut old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
+            let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
             (Some(issue), old)
         }
         None => (None, Vec::new()),
@@ -87,6 +88,17 @@ pub async fn dispatch(
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
         store::write_task(&ctx.root, &lock, &run)?;
+    }
+    // Another host may have had the issue, and have ended its run, since it was looked at.
+    if let (Some(number), Some(true)) = (run.issue, run.claim.as_ref().map(ClaimHeld::is_not_first))
+    {
+        match check_issue(ctx, github, number, &request, Some(lock.worker())).await {
+            Ok((_, old)) => old_labels = old,
+            Err(failure) => {
+                give_back(hold.as_ref(), &run);
+                return Err(forget(ctx, &lock, failure));
+            }
+        }
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await

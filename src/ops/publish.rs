@@ -70,7 +70,15 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
             format!("the task of worker {worker} has not ended"),
         ));
     };
-    let hold = Hold::of(ctx, &run)?.zip(run.claim.as_ref());
+    let hold = Hold::of(ctx, &run)?;
+    let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
+    if let (Some(hold), None, true) = (&hold, &run.claim, never_started) {
+        // It never had the issue: what is there to be seen of it is another host's.
+        let _ = hold.release(&run.run);
+        let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
+        return Ok(PublishAnswer::Done(Published { ended: Some(ended), ..Published::default() }));
+    }
+    let hold = hold.zip(run.claim.as_ref());
     let mut publishing = Publishing {
         ctx,
         github: &github,

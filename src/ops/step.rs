@@ -13,7 +13,7 @@ use super::prompt::Brief;
 use super::publish::{MARKER, passes};
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
-use crate::domain::{BranchName, Run, WorkerId, text};
+use crate::domain::{BLOCKED_LABEL, BranchName, Label, Run, WorkerId, text};
 use crate::github::ErrorKind;
 use crate::process::run_bounded_with;
 use crate::store::{self, WorkerLock};
@@ -74,7 +74,8 @@ pub struct BriefAnswer {
 }
 
 /// Reads the issue and the comments of people with write permission. `branch` is what the run would
-/// publish: behind the branches that were passed over for it an open pull request may hide.
+/// publish: behind the branches that were passed over for it an open pull request may hide. `late`:
+/// the issue was claimed long after it was looked at, and others may have worked on it meanwhile.
 ///
 /// # Errors
 /// When GitHub cannot be asked.
@@ -82,6 +83,7 @@ pub async fn brief(
     ctx: &Context,
     worker: &WorkerId,
     branch: &BranchName,
+    late: bool,
 ) -> Result<BriefAnswer, Failure> {
     let run = record(ctx, worker)?;
     let github = ctx.github()?;
@@ -95,6 +97,10 @@ pub async fn brief(
     let issue = github.issue(&run.repo, number).await?;
     if !issue.open {
         return Ok(refused(format!("{}#{number} was closed meanwhile", run.repo)));
+    }
+    let others = |l: &&Label| l.is(BLOCKED_LABEL) || l.is_worker() && !l.is_of(worker);
+    if let Some(label) = issue.labels.iter().find(others).filter(|_| late) {
+        return Ok(refused(format!("{}#{number} has the label {} by now", run.repo, label.0)));
     }
     // The first of the issue's branches was asked about before the claim.
     let passed_over = (2..)

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
-use super::prepare::prepare;
+use super::prepare::{keep_claim, prepare};
 use super::publish::PublishAnswer;
 use super::step;
 use super::verify::verify;
@@ -106,7 +106,7 @@ impl Supervisor<'_> {
         loop {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
-                Phase::Preparing => match prepare(self.ctx, &mut self.run) {
+                Phase::Preparing => match self.prepare() {
                     Ok(room) => {
                         self.room = room;
                         self.enter(Phase::Running)?;
@@ -151,6 +151,15 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    fn prepare(&mut self) -> Result<Option<Anteroom>, String> {
+        let before = self.run.claim.clone();
+        let late = keep_claim(self.ctx, &mut self.run)?;
+        if self.run.claim != before {
+            self.save().map_err(|e| e.to_string())?;
+        }
+        prepare(self.ctx, &mut self.run, late)
     }
 
     fn save(&self) -> Result<(), Failure> {

@@ -10,7 +10,7 @@
 //! | `SOAK_SEED` | the seed | another one each time |
 //! | `SOAK_ISSUES` | issues | 60 |
 //! | `SOAK_HOSTS` | hosts | 3 |
-//! | `SOAK_WORKERS` | workers of each host; their names are the same everywhere | 5 |
+//! | `SOAK_WORKERS` | workers of each host; their names are the same everywhere | 8 |
 //! | `SOAK_WEATHER` | of a thousand exchanges so many go wrong | 30 |
 //! | `SOAK_KILL_MS` | the longest time from one kill to the next | 400 |
 //! | `SOAK_JAILED` | hosts whose agents are jailed | 1 |
