@@ -74,6 +74,7 @@ pub(super) struct File {
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
     pub(super) retention: RetentionSection,
+    pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
 
@@ -149,6 +150,14 @@ pub(super) struct RetentionSection {
     pub(super) records: Option<Keep>,
     pub(super) mirrors: Option<Keep>,
     pub(super) clones: Option<Keep>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetrySection {
+    pub(super) lost: Option<u32>,
+    pub(super) failed: Option<u32>,
+    pub(super) wait: Option<Span>,
 }
 
 /// `[executors.NAME]`: how an agent is invoked.
@@ -232,9 +241,17 @@ mod tests {
             parse(block, Path::new("README.md")).unwrap();
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
-        for section in
-            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "retention"]
-        {
+        for section in [
+            "",
+            "github",
+            "assign",
+            "limits",
+            "credentials",
+            "sandbox",
+            "git",
+            "retention",
+            "retry",
+        ] {
             let asked = if section.is_empty() {
                 "nope = 1".into()
             } else {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Keep, RetentionSection, Span};
+use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
 use super::{Env, Error, Trust, env};
 use crate::domain::{JailMode, Limits, RepoPattern};
 use crate::plan::gc::Retention;
+use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 
 /// What the command line may override.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +73,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
+    /// How runs are tried again.
+    pub retry: Retry,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -182,6 +185,7 @@ impl Settings {
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
             claims: file.git.claims,
+            retry: retry(&file.retry)?,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
             executors: file
@@ -232,6 +236,24 @@ fn retention(section: &RetentionSection) -> Retention {
         mirrors: keep(section.mirrors, defaults.mirrors),
         clones: keep(section.clones, defaults.clones),
     }
+}
+
+/// Nobody wants more attempts than that.
+const MOST_ATTEMPTS: u32 = 20;
+
+fn retry(section: &RetrySection) -> Result<Retry, Error> {
+    let wrong = |message: String| Error::Value { place: "[retry]".into(), message };
+    let (lost, failed) = (section.lost.unwrap_or(1), section.failed.unwrap_or(0));
+    for (key, times) in [("lost", lost), ("failed", failed)] {
+        if times > MOST_ATTEMPTS {
+            return Err(wrong(format!("`{key}` must be from 0 to {MOST_ATTEMPTS}, not {times}")));
+        }
+    }
+    let wait = section.wait.map_or(Duration::from_mins(10), |wait| wait.0);
+    if wait > LONGEST_PAUSE {
+        return Err(wrong("`wait` must be at most 24h".into()));
+    }
+    Ok(Retry { lost, failed, wait })
 }
 
 /// The name of the built-in executor for Claude Code.
@@ -337,6 +359,18 @@ mod tests {
         assert_eq!(issues("100").unwrap().max_issues, 100);
         for bad in ["0", "101", "-1", "'x'"] {
             assert!(issues(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_run_may_be_tried_again_some_times_and_not_any_number() {
+        let retry = |text: &str| load(&format!("[retry]\n{text}"), &[]).map(|s| s.retry);
+        let wait = Duration::from_mins(10);
+        assert_eq!(retry("").unwrap(), Retry { lost: 1, failed: 0, wait });
+        let all = retry("lost = 0\nfailed = 20\nwait = '24h'").unwrap();
+        assert_eq!((all.lost, all.failed, all.wait), (0, 20, LONGEST_PAUSE));
+        for bad in ["lost = 21", "failed = -1", "wait = '25h'", "wait = 'soon'"] {
+            assert!(retry(bad).is_err(), "{bad}");
         }
     }
 

@@ -16,6 +16,6 @@ pub use draft::{Draft, Filed};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
 pub use run::{
-    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase, Run,
-    Work, minutes,
+    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Pause, Phase,
+    Run, Tried, Work, minutes,
 };

@@ -49,7 +49,11 @@ pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
     };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
-    Ok(write_private(&dir(ctx).join(format!("{}.json", run.run)), &json)?)
+    Ok(write_private(&path(ctx, &run.run), &json)?)
+}
+
+fn path(ctx: &Context, run: &RunId) -> PathBuf {
+    dir(ctx).join(format!("{run}.json"))
 }
 
 /// Does what is noted, and says what is still left. Asks GitHub nothing if nothing is noted.
@@ -103,6 +107,11 @@ async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), Str
         let _ = hold.release(&chore.run);
     }
     Ok(())
+}
+
+/// Whether something of this run is noted: then a person has begun to clear it.
+pub(super) fn are_noted(ctx: &Context, run: &Run) -> bool {
+    path(ctx, &run.run).exists()
 }
 
 /// Whether anything is noted.

@@ -11,8 +11,7 @@ use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
-    text,
+    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
 };
 use crate::github::GitHub;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -90,8 +89,8 @@ pub async fn dispatch(
         store::write_task(&ctx.root, &lock, &run)?;
     }
     // Another host may have had the issue, and have ended its run, since it was looked at.
-    if let (Some(number), Some(true)) = (run.issue, run.claim.as_ref().map(ClaimHeld::is_not_first))
-    {
+    let not_first = run.claim.as_ref().is_some_and(|claim| claim.epoch > 1);
+    if let (Some(number), true) = (run.issue, not_first) {
         match check_issue(ctx, github, number, &request, Some(lock.worker())).await {
             Ok((_, old)) => old_labels = old,
             Err(failure) => {
@@ -182,12 +181,16 @@ fn record(
         attempt: 1,
         attempt_at: None,
         losses: 0,
+        failures: 0,
+        tried: Vec::new(),
+        pause: None,
         phase: Phase::Claimed,
         phase_at: now,
         started_at: now,
         pid: None,
         pid_start: None,
         boot_id: None,
+        cgroup: None,
         session_id: Some(uuid),
         resume: false,
         limits: ctx.settings.limits,

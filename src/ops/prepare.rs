@@ -165,7 +165,8 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
+        let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {

@@ -58,7 +58,8 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         want,
     });
-    let (answer, raw) = ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
+    let (repo, id) = (Some(&run.repo), Some(&run.run));
+    let (answer, raw) = ask_inside(ctx, &run.worker, repo, &request, MAX_ANSWER, id, || ())?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
     if want != Want::Commits {
