@@ -134,6 +134,10 @@ fn brief(ctx: &Context, run: &mut Run, late: bool) -> Result<Brief, String> {
     let words = if late { &words[..] } else { &words[..2] };
     let answer: BriefAnswer = step::run(ctx, &run.worker, words)?;
     if let Some(why) = answer.refused {
+        if answer.has_others {
+            // What is on it is theirs, even a label that looks like ours.
+            run.claim = None;
+        }
         return Err(why);
     }
     run.title = Some(text::one_line(&answer.brief.title, 200));

@@ -69,6 +69,8 @@ pub(super) fn record(ctx: &Context, worker: &WorkerId) -> Result<Run, Failure> {
 pub struct BriefAnswer {
     /// Why the issue is not to be worked on after all.
     pub refused: Option<String>,
+    /// Whether that is so because of others, whose labels it bears.
+    pub has_others: bool,
     /// The issue, cleaned.
     pub brief: Brief,
 }
@@ -100,13 +102,13 @@ pub async fn brief(
     }
     let others = |l: &&Label| l.is(BLOCKED_LABEL) || l.is_worker() && !l.is_of(worker);
     if let Some(label) = issue.labels.iter().find(others).filter(|_| late) {
-        return Ok(refused(format!("{}#{number} has the label {} by now", run.repo, label.0)));
+        let why = format!("{}#{number} has the label {} by now", run.repo, label.0);
+        return Ok(BriefAnswer { has_others: true, ..refused(why) });
     }
-    // The first of the issue's branches was asked about before the claim.
-    let passed_over = (2..)
-        .map(|nth| BranchName::for_issue(number, nth))
-        .take_while(|taken| *branch != BranchName::for_issue(number, 1) && taken != branch);
-    for taken in passed_over {
+    // What was known before the claim may have changed until the branch was chosen.
+    let nth = |nth| BranchName::for_issue(number, nth);
+    let passed_over = (1..).map(nth).take_while(|taken| taken != branch);
+    for taken in passed_over.chain((late && *branch == nth(1)).then(|| nth(1))) {
         let pulls = github.pulls_by_head(&run.repo, &taken).await?;
         if let Some(pull) = pulls.iter().find(|p| p.open) {
             return Ok(refused(format!("there is an open pull request: {}", pull.url)));
@@ -143,5 +145,5 @@ pub async fn brief(
     }
     (brief.title, brief.body) = (text::one_line(&title, 400), body);
     (brief.comments, brief.left_out) = (comments, left_out);
-    Ok(BriefAnswer { refused: None, brief })
+    Ok(BriefAnswer { brief, ..BriefAnswer::default() })
 }

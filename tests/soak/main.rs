@@ -76,11 +76,12 @@ fn no_issue_is_lost_and_none_is_worked_on_twice() {
     }
 }
 
-/// Watches until every issue is settled in spite of it all, or for so long that the rest may be left
-/// to better weather.
+/// Watches until every issue is settled in spite of it all, or nearly all are and the rest has to wait
+/// for its time: that is left to better weather.
 fn stormy(world: &World, options: &Options, begun: Instant) {
     let at_most = Duration::from_secs(60) + Duration::from_secs(2) * options.issues;
     let mut told = Instant::now();
+    let mut last = (0, Instant::now());
     while begun.elapsed() < at_most {
         thread::sleep(Duration::from_millis(300));
         world.time_passes();
@@ -95,7 +96,11 @@ fn stormy(world: &World, options: &Options, begun: Instant) {
             told = Instant::now();
             eprintln!("{:5.0} s: {settled} of {all} settled", begun.elapsed().as_secs_f64());
         }
-        if settled == all {
+        if settled != last.0 {
+            last = (settled, Instant::now());
+        }
+        let hardly_more = settled * 4 > all * 3 && last.1.elapsed() > Duration::from_secs(12);
+        if settled == all || hardly_more {
             return;
         }
     }
