@@ -18,6 +18,8 @@
 //!
 //! The long one: `SOAK_ISSUES=2000 cargo test --release --test soak -- --nocapture`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod check;
 mod host;
 mod killer;
