@@ -32,6 +32,12 @@ pub const RUN: &str = "CLAUDE_WORKERS_RUN";
 pub const COLUMNS: &str = "COLUMNS";
 /// What kind of terminal it is.
 pub const TERM: &str = "TERM";
+/// Debug builds only: the file to write down every failpoint in that is reached.
+#[cfg(debug_assertions)]
+pub const FAILPOINT_RECORD: &str = "CLAUDE_WORKERS_FAILPOINT_RECORD";
+/// Debug builds only: the failpoint to strike at, and how.
+#[cfg(debug_assertions)]
+pub const FAILPOINT: &str = "CLAUDE_WORKERS_FAILPOINT";
 
 /// What the host's git and the agents are told of the network.
 pub const NETWORK: &[&str] = &[

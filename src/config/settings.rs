@@ -8,8 +8,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
-use super::{Env, Error, Trust, env};
-use crate::domain::{JailMode, Limits, RepoPattern};
+use super::{ApprovedIn, Env, Error, Trust, env};
+use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern};
 use crate::plan::gc::Retention;
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 
@@ -53,6 +53,10 @@ pub struct Settings {
     pub trust: Trust,
     /// The label by which somebody with write permission lets a stranger's issue in.
     pub approval_label: String,
+    /// Logins of apps (`name[bot]`) that count as people do: by their permission.
+    pub bots: Vec<String>,
+    /// Which homes may work on an issue that needed that label.
+    pub approved_in: ApprovedIn,
     /// How many runs of one repository may be under way at once.
     pub max_per_repo: u32,
     /// How many idle workers `assign` leaves alone.
@@ -61,6 +65,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many issues a run may file: 1 to 100.
     pub max_issues: usize,
+    /// Whether homes are made with GitHub credentials in them.
+    pub credential_mode: CredentialMode,
     /// What is copied into homes, as written; `None`: everything.
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
@@ -161,6 +167,15 @@ impl Settings {
                 message: format!("`issues` must be from 1 to 100, not {max_issues}"),
             });
         }
+        if (file.credentials.mode, file.sandbox.mode) == (CredentialMode::Broker, JailMode::None) {
+            return Err(Error::Value {
+                place: "[credentials] mode".into(),
+                message:
+                    "\"broker\" keeps the token from agents, and with [sandbox] mode = \"none\" \
+                          they can read it"
+                        .into(),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -177,10 +192,13 @@ impl Settings {
             only_label: file.assign.label,
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
+            bots: file.assign.bots,
+            approved_in: file.assign.approved_in,
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
             max_issues,
+            credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
@@ -292,6 +310,8 @@ fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
         return wrong("`command` is missing: a program and its arguments, as a list");
     } else if section.path.is_some() || !section.args.is_empty() {
         return wrong("`path` and `args` are for `claude`; write them into `command`");
+    } else if !section.repository_settings.is_empty() {
+        return wrong("`repository_settings` is for `claude`");
     }
     Ok(())
 }

@@ -259,6 +259,17 @@ pub struct ClaimHeld {
     pub at: Timestamp,
 }
 
+/// The words of an issue that a run was allowed to start with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedText {
+    /// Which words they are; see [`text_id`](super::text_id).
+    pub id: String,
+    /// Whether somebody with write permission stands for these words only, and not for whatever the
+    /// author makes of them later.
+    pub approved: bool,
+}
+
 /// An attempt that is over, of a run that got another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -322,6 +333,9 @@ pub struct Run {
     /// The issue's title, for people; hostile text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The issue's words as they were when they were last allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<AllowedText>,
     /// The beginning of the prompt that a person gave, if one did. The whole is in `request.txt`.
     pub prompt: Option<String>,
     /// The model asked for.

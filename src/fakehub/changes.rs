@@ -46,7 +46,7 @@ impl State {
         }
         let what = if add { "labeled" } else { "unlabeled" };
         let label = Some((name, color));
-        issue.events.push(Event { id, actor: actor.to_owned(), what, label, at });
+        issue.events.push(Event { id, actor: actor.to_owned(), what, label, rename: None, at });
         true
     }
 
@@ -69,7 +69,36 @@ impl State {
         issue.closed = (!open).then_some(at);
         issue.state_reason = reason;
         let what = if open { "reopened" } else { "closed" };
-        issue.events.push(Event { id, actor: actor.to_owned(), what, label: None, at });
+        issue.events.push(Event {
+            id,
+            actor: actor.to_owned(),
+            what,
+            label: None,
+            rename: None,
+            at,
+        });
+    }
+
+    /// Changes title and body, where given; each change is noted.
+    pub(super) fn reword(
+        &mut self,
+        repo: usize,
+        number: u64,
+        (title, body): (Option<String>, Option<String>),
+        actor: &str,
+    ) {
+        let id = self.new_id();
+        let Some(issue) = self.repos[repo].issues.get_mut(&number) else { return };
+        if let Some(title) = title.filter(|title| *title != issue.title) {
+            let at = issue.touch();
+            let rename = Some((std::mem::replace(&mut issue.title, title.clone()), title));
+            let actor = actor.to_owned();
+            issue.events.push(Event { id, actor, what: "renamed", label: None, rename, at });
+        }
+        if body.is_some() && body != issue.body {
+            issue.edited = Some(issue.touch());
+            issue.body = body;
+        }
     }
 
     /// Adds an issue, or what becomes a pull request. Returns its number.
@@ -99,6 +128,7 @@ impl State {
                 updated: created,
                 closed: None,
                 locked: false,
+                edited: None,
                 comments: Vec::new(),
                 events: Vec::new(),
                 pull: None,

@@ -84,7 +84,9 @@ async fn handled(state: Arc<Mutex<State>>, request: HttpRequest) -> Response<Bod
         return send(Reply::error(413, "Payload too large").into());
     };
     let path = parts.uri.path();
-    let behind = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    // Beside the rest of the API, not below it.
+    let behind = if path == "/api/graphql" { Some("/graphql") } else { rest };
     let request = Request {
         method: parts.method.as_str().to_owned(),
         prefix: if behind.is_some() { PREFIX } else { "" },

@@ -106,10 +106,12 @@ pub(super) struct Comment {
 pub(super) struct Event {
     pub(super) id: u64,
     pub(super) actor: String,
-    /// `labeled`, `unlabeled`, `closed`, `reopened`, `merged`.
+    /// `labeled`, `unlabeled`, `closed`, `reopened`, `merged`, `renamed`.
     pub(super) what: &'static str,
     /// Name and colour, for the first two.
     pub(super) label: Option<(String, String)>,
+    /// The titles before and after, for the last.
+    pub(super) rename: Option<(String, String)>,
     pub(super) at: Timestamp,
 }
 
@@ -173,6 +175,8 @@ pub(super) struct Issue {
     pub(super) updated: Timestamp,
     pub(super) closed: Option<Timestamp>,
     pub(super) locked: bool,
+    /// When its body was last changed.
+    pub(super) edited: Option<Timestamp>,
     pub(super) comments: Vec<Comment>,
     pub(super) events: Vec<Event>,
     pub(super) pull: Option<Pull>,

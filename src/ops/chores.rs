@@ -9,7 +9,7 @@ use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId};
 use crate::github::{ErrorKind, GitHub};
-use crate::store::{make_private_dir, read_bounded, write_private};
+use crate::store::{make_private_dir, read_bounded, remove_file, write_private};
 
 /// Labels of one run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
         };
         match do_one(ctx, github, &chore).await {
             Ok(()) => {
-                let _ = std::fs::remove_file(&path);
+                let _ = remove_file(&path);
             }
             Err(why) => left.push(format!(
                 "take the labels {} off {}#{} ({why})",

@@ -5,6 +5,7 @@
 //! | [`init`] | makes workers |
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | [`custody`] | which homes hold access to GitHub |
 //! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
@@ -26,6 +27,7 @@ pub mod assign;
 mod chores;
 mod claim;
 mod context;
+pub mod custody;
 pub mod dispatch;
 pub mod doctor;
 pub mod drift;

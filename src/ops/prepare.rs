@@ -7,14 +7,15 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
+use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
+use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
@@ -42,6 +43,7 @@ pub(super) fn prepare(
     run: &mut Run,
     late: bool,
 ) -> Result<Option<Anteroom>, String> {
+    custody::check(ctx, &run.worker)?;
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -83,8 +85,12 @@ pub(super) fn prepare(
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
+    let write = || {
+        let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(prompt))
+    };
+    around(Trouble::Disk, || format!("write {}", place(path)), write)
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -139,6 +145,9 @@ fn brief(ctx: &Context, run: &mut Run, late: bool) -> Result<Brief, String> {
             run.claim = None;
         }
         return Err(why);
+    }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
     }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)

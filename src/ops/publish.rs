@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
 use super::step::record;
+use super::trust::Trusted;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
@@ -110,6 +111,9 @@ impl Publishing<'_> {
     /// `Err`: try again later.
     async fn all(&mut self) -> Result<(), String> {
         let work = self.run.work.clone().unwrap_or_default();
+        if self.ended.outcome == Outcome::Succeeded && self.edited().await? {
+            self.end(Outcome::Deferred, EDITED.into());
+        }
         if self.ended.outcome == Outcome::Succeeded && work.head.is_some() {
             match self.pull_request(&work).await {
                 Ok(pr) => self.done.pr = Some(pr),
@@ -148,6 +152,32 @@ impl Publishing<'_> {
             self.claim = hold.still_ours(&self.run.run).map_err(|e| e.to_string())?;
         }
         Ok(self.hold.is_none() || self.claim.is_some())
+    }
+
+    /// Whether the words that somebody approved are no more what the issue says. Work that is out
+    /// already stays.
+    async fn edited(&self) -> Result<bool, String> {
+        let run = self.run;
+        let Some((number, text)) = run.issue.zip(run.text.as_ref()).filter(|(_, t)| t.approved)
+        else {
+            return Ok(false);
+        };
+        let look = async {
+            let issue = self.github.issue(&run.repo, number).await?;
+            let mut trusted = Trusted::new(self.github, &self.ctx.settings);
+            if trusted.still_allowed(&issue, text).await? {
+                return Ok::<_, Error>(false);
+            }
+            let Some(branch) = &run.branch else { return Ok(true) };
+            let pulls = self.github.pulls_by_head(&run.repo, branch).await?;
+            Ok(!pulls.iter().any(|pull| pull.open))
+        };
+        match look.await {
+            Ok(edited) => Ok(edited),
+            // Gone or moved: the rest of publishing says so.
+            Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
+            Err(e) => Err(e.to_string()),
+        }
     }
 
     /// Decides the outcome anew.
@@ -392,6 +422,9 @@ impl Publishing<'_> {
         Ok(())
     }
 }
+
+const EDITED: &str = "the issue was edited after it was approved, while it was worked on; what was \
+                      done for the earlier words is not published";
 
 enum Refused {
     Later(String),

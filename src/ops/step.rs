@@ -71,6 +71,8 @@ pub struct BriefAnswer {
     pub refused: Option<String>,
     /// Whether that is so because of others, whose labels it bears.
     pub has_others: bool,
+    /// Which words these are; see [`text_id`](crate::domain::text_id).
+    pub text: String,
     /// The issue, cleaned.
     pub brief: Brief,
 }
@@ -105,6 +107,12 @@ pub async fn brief(
         let why = format!("{}#{number} has the label {} by now", run.repo, label.0);
         return Ok(BriefAnswer { has_others: true, ..refused(why) });
     }
+    let mut trusted = Trusted::new(&github, &ctx.settings);
+    if let Some(text) = &run.text
+        && !trusted.still_allowed(&issue, text).await?
+    {
+        return Ok(refused(format!("{}#{number} was edited after it was approved", run.repo)));
+    }
     // What was known before the claim may have changed until the branch was chosen.
     let nth = |nth| BranchName::for_issue(number, nth);
     let passed_over = (1..).map(nth).take_while(|taken| taken != branch);
@@ -118,7 +126,6 @@ pub async fn brief(
         // A dispatcher that died between its record and its label.
         label(&github, &run.repo, number, worker).await?;
     }
-    let mut trusted = Trusted::new(&github);
     let mut brief = Brief::default();
     let mut clean = |raw: &str| {
         let (seen, hidden) = text::visible(raw);
@@ -137,7 +144,7 @@ pub async fn brief(
             Err(e) if e.kind() == ErrorKind::Access && !passes(&e) => false,
             other => other?,
         };
-        if comment.is_bot || !may_write {
+        if !may_write {
             left_out += 1;
             continue;
         }
@@ -145,5 +152,5 @@ pub async fn brief(
     }
     (brief.title, brief.body) = (text::one_line(&title, 400), body);
     (brief.comments, brief.left_out) = (comments, left_out);
-    Ok(BriefAnswer { brief, ..BriefAnswer::default() })
+    Ok(BriefAnswer { text: issue.text_id(), brief, ..BriefAnswer::default() })
 }

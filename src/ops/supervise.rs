@@ -24,6 +24,7 @@ use super::verify::verify;
 use super::{Context, Exit, Failure};
 use crate::domain::{AgentReport, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
+use crate::failpoint::{Effect, Trouble, around};
 use crate::plan::reconcile::{Action, another};
 use crate::process::{self, End, Watched, cgroup};
 use crate::sandbox::inside::Verdict;
@@ -226,7 +227,8 @@ impl Supervisor<'_> {
         let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
+            .map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -243,6 +245,7 @@ impl Supervisor<'_> {
             output.take(is_err, line, whole)
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
+        Effect::new(Trouble::Process, || "the agent".into()).passed();
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -371,8 +374,10 @@ fn limit(end: End, run: &Run) -> Option<String> {
 /// Says "ready" and lets go of the dispatcher's pipe and of the lock's first descriptor.
 fn release_standard_streams() -> std::io::Result<()> {
     let mut out = std::io::stdout();
+    let effect = Effect::new(Trouble::Process, || "say ready".into());
     // Nobody may be listening any more; the run goes on.
-    let _ = out.write_all(&READY).and_then(|()| out.flush());
+    let _ = effect.before().and_then(|()| out.write_all(&READY)).and_then(|()| out.flush());
+    effect.passed();
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;

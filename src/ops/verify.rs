@@ -16,7 +16,8 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
         let ended = conclude(run.kind, agent, &work);
         return (work, ended);
     }
-    match collect(ctx, run) {
+    // What is wrong with this machine for a moment must not cost an agent's work.
+    match collect(ctx, run).or_else(|_| collect(ctx, run)) {
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);

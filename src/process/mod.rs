@@ -11,7 +11,7 @@ mod tree;
 mod waiting;
 mod watch;
 
-pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with};
+pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with, spawn};
 pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use leftovers::{Traces, end_leftovers, leftovers};
 pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};

@@ -9,6 +9,7 @@ mod openapi;
 mod again;
 mod archive;
 mod assign;
+mod broker;
 mod budgets;
 mod by_hand;
 mod colours;

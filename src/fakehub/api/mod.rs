@@ -2,6 +2,7 @@
 
 mod call;
 mod comments;
+mod graphql;
 mod issues;
 mod labels;
 mod pulls;
@@ -177,6 +178,7 @@ fn route(call: &mut Call) -> Answer {
         ("GET", ["users", login, "repos"]) => users::repos_of_user(call, login),
         ("GET", ["orgs", login, "repos"]) => users::repos_of_org(call, login),
         ("GET", ["issues"]) => issues::everywhere(call),
+        ("POST", ["graphql"]) => graphql::answer(call),
         (_, ["repos", owner, name, rest @ ..]) => {
             let repo = call.repo_named(owner, name)?;
             in_repo(call, repo, rest)

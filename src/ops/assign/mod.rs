@@ -9,11 +9,11 @@ mod look;
 mod memory;
 mod mend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::dispatch::{self, Dispatched};
 use super::lists::{self, Seen};
-use super::{Context, Exit, Failure, chores, jailing, reconcile};
+use super::{Context, Exit, Failure, chores, custody, jailing, reconcile};
 use crate::domain::{Issue, IssueNumber, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::reconcile::Action;
@@ -170,6 +170,7 @@ async fn pair(
                 model: None,
                 executor: None,
                 explicit: false,
+                approved: look.approved(&assignment.issue),
                 abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
@@ -230,9 +231,19 @@ async fn settle(
         reserve: ctx.settings.reserve,
     };
     let running = running(ctx)?;
+    let brokers: BTreeSet<WorkerId> =
+        idle.iter().filter(|id| custody::takes_strangers(ctx, id)).cloned().collect();
     loop {
         let repos = look.repos();
-        let seen = Snapshot { issues, repos, idle, running: &running, abandoned, verdicts };
+        let seen = Snapshot {
+            issues,
+            repos,
+            idle,
+            brokers: &brokers,
+            running: &running,
+            abandoned,
+            verdicts,
+        };
         let plan = plan::assign(&seen, &rules);
         if plan.questions.is_empty() {
             return Ok(plan);
