@@ -81,7 +81,7 @@ fn no_issue_is_lost_and_none_is_worked_on_twice() {
 /// Watches until every issue is settled in spite of it all, or nearly all are and the rest has to wait
 /// for its time: that is left to better weather.
 fn stormy(world: &World, options: &Options, begun: Instant) {
-    let at_most = Duration::from_secs(60) + Duration::from_secs(2) * options.issues;
+    let at_most = Duration::from_mins(1) + Duration::from_secs(2) * options.issues;
     let mut told = Instant::now();
     let mut last = (0, Instant::now());
     while begun.elapsed() < at_most {
