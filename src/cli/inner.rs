@@ -90,6 +90,9 @@ pub(super) enum Step {
     Brief {
         /// The branch that the run would publish
         branch: BranchName,
+        /// The issue was claimed long after it was looked at
+        #[arg(long)]
+        late: bool,
     },
     /// Push, open, say, label
     Publish,
@@ -114,8 +117,8 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let context = || cli.everywhere.context();
     match cli.command {
         Command::Supervise { worker } => supervise::supervise(&context()?, &worker)?,
-        Command::Step { worker, what: Step::Brief { branch } } => {
-            answer(&block_on(step::brief(&context()?, &worker, &branch))?)?;
+        Command::Step { worker, what: Step::Brief { branch, late } } => {
+            answer(&block_on(step::brief(&context()?, &worker, &branch, late))?)?;
         }
         Command::Step { worker, what: Step::Publish } => {
             answer(&block_on(publish::publish(&context()?, &worker))?)?;

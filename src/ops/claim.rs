@@ -103,7 +103,8 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 
 /// Reads the issue again and refuses what must not be started. If a person named it,
 /// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
-/// a moment ago, when it made its plan.)
+/// a moment ago, when it made its plan.) `taken_by`: our worker that has taken it already, after
+/// somebody else had it; whatever was asked before that is asked again.
 ///
 /// Returns the issue, and the workers whose labels are to go: of an earlier run of ours that has
 /// ended, of a host that is gone.
@@ -113,11 +114,11 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 pub(super) async fn check_issue(
     ctx: &Context,
     github: &GitHub,
-    repo: &RepoSlug,
     number: IssueNumber,
     request: &Request,
+    taken_by: Option<&WorkerId>,
 ) -> Result<(Issue, Vec<WorkerId>), Failure> {
-    let explicit = request.explicit;
+    let (repo, explicit) = (&request.repo, request.explicit);
     let issue = github.issue(repo, number).await?;
     let refuse = |why: String| Failure::new(Exit::Refused, format!("{repo}#{number} {why}"));
     if issue.is_pull {
@@ -131,7 +132,8 @@ pub(super) async fn check_issue(
             .hint("the next `assign` looks whether it was approved since"));
     }
     let workers = store::list(&ctx.root)?;
-    if let Some(holder) = holder(&workers, repo, number) {
+    let others = workers.iter().filter(|worker| Some(&worker.id) != taken_by);
+    if let Some(holder) = holder(others, repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));
     }
     let mut old: Vec<WorkerId> = Vec::new();
@@ -157,11 +159,12 @@ pub(super) async fn check_issue(
     if !explicit && issue.has_label(BLOCKED_LABEL) {
         return Err(refuse("has the label blocked".into()));
     }
-    if explicit {
+    if explicit || taken_by.is_some() {
         let branch = BranchName::for_issue(number, 1);
         let pulls = github.pulls_by_head(repo, &branch).await?;
-        if let Some(pull) = pulls.iter().find(|p| p.open) {
-            return Err(refuse(format!("has an open pull request: {}", pull.url)));
+        if let Some(pull) = pulls.iter().find(|p| p.open || !explicit) {
+            let open = if pull.open { "an open" } else { "a" };
+            return Err(refuse(format!("has {open} pull request: {}", pull.url)));
         }
     }
     Ok((issue, old))

@@ -75,9 +75,9 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
-    let (issue, old_labels) = match request.issue {
+    let (issue, mut old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
+            let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
             if strangers(ctx, github, &issue, &request).await?
                 && !custody::takes_strangers(ctx, lock.worker())
             {
@@ -101,6 +101,17 @@ pub async fn dispatch(
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
         store::write_task(&ctx.root, &lock, &run)?;
+    }
+    // Another host may have had the issue, and have ended its run, since it was looked at.
+    let not_first = run.claim.as_ref().is_some_and(|claim| claim.epoch > 1);
+    if let (Some(number), true) = (run.issue, not_first) {
+        match check_issue(ctx, github, number, &request, Some(lock.worker())).await {
+            Ok((_, old)) => old_labels = old,
+            Err(failure) => {
+                give_back(hold.as_ref(), &run);
+                return Err(forget(ctx, &lock, failure));
+            }
+        }
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await

@@ -23,20 +23,30 @@ use crate::home::OUTBOX;
 use crate::plan::first_free_branch;
 use crate::store::{self, make_private_dir, write_private};
 
+/// Makes sure that the run has its issue; the caller writes the record, before anything is done that
+/// others see. Returns whether it has it only now, because its dispatcher died.
+///
+/// # Errors
+/// Why the run cannot start, in words.
+pub(super) fn keep_claim(ctx: &Context, run: &mut Run) -> Result<bool, String> {
+    let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? else { return Ok(false) };
+    let before = run.claim.replace(hold.keep(run).map_err(|e| e.to_string())?);
+    Ok(before.is_none())
+}
+
 /// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record. What
-/// comes back is the agent's jail, if it gets one.
+/// comes back is the agent's jail, if it gets one. `late`: as [`keep_claim`] says. The patch of what an
+/// earlier run left is kept without what `redactor` knows.
 ///
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(
     ctx: &Context,
     run: &mut Run,
+    late: bool,
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
     custody::check(ctx, &run.worker)?;
-    if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
-        run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
-    }
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -52,7 +62,7 @@ pub(super) fn prepare(
         carry_on_conversation(ctx, run);
     }
     let brief = match run.issue {
-        Some(_) => Some(brief(ctx, run)?),
+        Some(_) => Some(brief(ctx, run, late)?),
         None => None,
     };
     let paths = ctx.root.record(&run.worker);
@@ -127,10 +137,16 @@ fn branch(run: &Run, mirror: &Mirror) -> BranchName {
 
 /// Reads the issue in a process of its own: what that needs (TLS, a runtime) is gone again while
 /// the agent works.
-fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
+fn brief(ctx: &Context, run: &mut Run, late: bool) -> Result<Brief, String> {
     let branch = run.branch.as_ref().map_or("", |b| b.as_str());
-    let answer: BriefAnswer = step::run(ctx, &run.worker, &["brief", branch])?;
+    let words = ["brief", branch, "--late"];
+    let words = if late { &words[..] } else { &words[..2] };
+    let answer: BriefAnswer = step::run(ctx, &run.worker, words)?;
     if let Some(why) = answer.refused {
+        if answer.has_others {
+            // What is on it is theirs, even a label that looks like ours.
+            run.claim = None;
+        }
         return Err(why);
     }
     if let Some(text) = &mut run.text {

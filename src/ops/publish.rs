@@ -72,7 +72,15 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
             format!("the task of worker {worker} has not ended"),
         ));
     };
-    let hold = Hold::of(ctx, &run)?.zip(run.claim.as_ref());
+    let hold = Hold::of(ctx, &run)?;
+    let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
+    if let (Some(hold), None, true) = (&hold, &run.claim, never_started) {
+        // It never had the issue: what is there to be seen of it is another host's.
+        let _ = hold.release(&run.run);
+        let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
+        return Ok(PublishAnswer::Done(Published { ended: Some(ended), ..Published::default() }));
+    }
+    let hold = hold.zip(run.claim.as_ref());
     let mut publishing = Publishing {
         ctx,
         github: &github,
@@ -348,9 +356,9 @@ impl Publishing<'_> {
         let marker = format!("{MARKER}{} -->", self.run.run);
         // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
         // that it stands at the end does.
-        let marked = |c: &Comment| c.body.trim_end().ends_with(&marker);
+        let is_ours = |c: &Comment| c.body.trim_end().ends_with(&marker);
         let mut ours = self.github.comments(repo, issue, None).await?;
-        ours.retain(marked);
+        ours.retain(is_ours);
         if !ours.is_empty() {
             let me = self.github.viewer().await?.login;
             ours.retain(|c| c.author.eq_ignore_ascii_case(&me));
@@ -359,7 +367,7 @@ impl Publishing<'_> {
             let made = self.github.create_comment(repo, issue, body).await?;
             let since = made.created_at.checked_sub(SignedDuration::from_hours(24)).ok();
             ours = self.github.comments(repo, issue, since).await?;
-            ours.retain(|c| marked(c) && c.author == made.author);
+            ours.retain(|c| is_ours(c) && c.author == made.author);
         }
         let mut ours = ours.into_iter();
         if let Some(first) = ours.next()

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
-use super::prepare::prepare;
+use super::prepare::{keep_claim, prepare};
 use super::publish::PublishAnswer;
 use super::reconcile::{cgroup_name, clock, next};
 use super::secrets;
@@ -103,7 +103,7 @@ impl Supervisor<'_> {
         loop {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
-                Phase::Preparing => match prepare(self.ctx, &mut self.run, &self.redactor) {
+                Phase::Preparing => match self.prepare() {
                     Ok(room) => {
                         self.room = room;
                         self.enter(Phase::Running)?;
@@ -152,6 +152,15 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    fn prepare(&mut self) -> Result<Option<Anteroom>, String> {
+        let before = self.run.claim.clone();
+        let late = keep_claim(self.ctx, &mut self.run)?;
+        if self.run.claim != before {
+            self.save().map_err(|e| e.to_string())?;
+        }
+        prepare(self.ctx, &mut self.run, late, &self.redactor)
     }
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
