@@ -19,7 +19,7 @@ pub const TRIES: &[Try] = &[
     t("descriptor-of-another", "$T pidfd-getfd"),
     t("priority-of-another", "$T nice-of-others"),
     t("environment-of-another", "cat /proc/[0-9]*/environ | grep -aq SECRET=TREASURE"),
-    t("supervisor", "cat /proc/[0-9]*/cmdline | grep -aqzx supervise"),
+    t("supervisor", "cat /proc/[0-9]*/cmdline | grep -aqzx 'supervis[e]'"),
     t("enter-namespace", "$T setns").as_root(),
     t("system-v-memory", "$T shm"),
     t("system-v-message", "$T message"),

@@ -11,16 +11,16 @@ use nix::unistd::Pid;
 use crate::stage::{Stage, jailed, plain};
 use crate::world::APP;
 
-/// Ways to outlive whoever started it. `P` is a program that stays until it is killed.
+/// Ways to outlive whoever started it. `@` is a program that stays until it is killed.
 pub const SURVIVORS: &[(&str, &str)] = &[
-    ("child", "P & true"),
-    ("double-fork", "(P &) & wait"),
-    ("session-of-its-own", "setsid P >/dev/null 2>&1 </dev/null & true"),
-    ("no-environment", "setsid env -i P >/dev/null 2>&1 </dev/null & true"),
-    ("deaf", "(trap '' TERM HUP INT; setsid P >/dev/null 2>&1 </dev/null &) & true"),
-    ("holds-the-pipe", "setsid P & true"),
-    ("user-namespace-of-its-own", "unshare -r setsid P >/dev/null 2>&1 </dev/null & true"),
-    ("stopped", "setsid P >/dev/null 2>&1 </dev/null & sleep 0.2; kill -STOP $!"),
+    ("child", "@ & true"),
+    ("double-fork", "(@ &) & wait"),
+    ("session-of-its-own", "setsid @ >/dev/null 2>&1 </dev/null & true"),
+    ("no-environment", "setsid env -i @ >/dev/null 2>&1 </dev/null & true"),
+    ("deaf", "(trap '' TERM HUP INT; setsid @ >/dev/null 2>&1 </dev/null &) & true"),
+    ("holds-the-pipe", "setsid @ & true"),
+    ("user-namespace-of-its-own", "unshare -r setsid @ >/dev/null 2>&1 </dev/null & true"),
+    ("stopped", "setsid @ >/dev/null 2>&1 </dev/null & sleep 0.2; kill -STOP $!"),
 ];
 
 /// The processes that stay, and nobody else's.
@@ -43,7 +43,7 @@ fn until(what: &str, so: impl Fn() -> bool) {
 }
 
 fn script(mark: &str) -> String {
-    SURVIVORS.iter().map(|(_, s)| format!("({})\n", s.replace('P', &format!("sleep {mark}")))).collect()
+    SURVIVORS.iter().map(|(_, s)| format!("({})\n", s.replace('@', &format!("sleep {mark}")))).collect()
 }
 
 /// All of them, started without a wall, are there when their starter is gone. They are killed then.
@@ -61,11 +61,24 @@ fn outlive_a_shell(dir: &Path, mark: &str) -> usize {
     all.len()
 }
 
+/// A test that failed leaves none of them behind.
+struct Gone<'a>(&'a str);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        for pid in staying(self.0) {
+            // It may have gone meanwhile.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
 #[test]
 fn nothing_of_a_run_outlives_it() {
     let stage = Stage::new(&jailed());
     // A time that nobody else sleeps for.
     let mark = format!("9{}", std::process::id());
+    let _gone = Gone(&mark);
     assert_eq!(outlive_a_shell(stage.away.path(), &mark), SURVIVORS.len());
     let go = stage.world.home("01").join("go");
     for last in ["exit 0", "kill -9 $$", "sleep 600"] {

@@ -32,7 +32,7 @@ fn is_too_large(path: &Path) -> bool {
 /// As files that would be issues: there may be many of these in one run.
 pub const LEFT: &[Left] = &[
     ("link-absolute", "ln -s $TREASURE_FILE F", leads_out),
-    ("link-relative", "ln -s ../../../../../..$TREASURE_FILE F", leads_out),
+    ("link-relative", "ln -s ../../../../../../../../../..$TREASURE_FILE F", leads_out),
     ("link-over-link", "ln -s / $HOME/top; ln -s $HOME/top$TREASURE_FILE F", leads_out),
     ("link-to-sibling", "ln -s ../../../02/notes F", leads_out),
     ("link-to-device", "ln -s /dev/zero F", never_ends),

@@ -68,7 +68,7 @@ fn an_agent_without_the_token_publishes_nothing_itself() {
         let dir = world.hub.repo_dir(APP).unwrap();
         let git = |args: &[&str]| {
             let who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "--git-dir"];
-            host("git", &[&who, &[dir.to_str().unwrap()], args].concat())
+            host("git", &[&who[..], &[dir.to_str().unwrap()], args].concat())
         };
         let theirs = git(&["commit-tree", "-m", "theirs", "trunk^{tree}"]);
         let ready = git(&["commit-tree", "-m", "ready", "-p", TRUNK, "trunk^{tree}"]);
