@@ -165,6 +165,8 @@ impl Supervisor<'_> {
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
+        // Before anything of it is cut: half a secret is not found.
+        secrets::clean(&mut self.run, &self.redactor);
         let (run, clock) = (&mut self.run, clock());
         let Some(ended) = run.ended.clone() else { return false };
         if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
