@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
+use super::init::load_values;
 use super::{Context, Exit, Failure};
 use crate::domain::{
     CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
@@ -67,6 +67,7 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let lock = take_worker(ctx, request.worker.as_ref())?;
+    load_values(&ctx.root, lock.worker())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
@@ -275,12 +276,12 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&log_path)
-        .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    let log = store::open_in_place(&log_path, File::options().append(true));
+    let log = log.map_err(|e| fail(e.to_string()))?;
+    // A run that waits for weeks is taken up at every tick, and each time may have something to say.
+    if log.metadata().is_ok_and(|meta| meta.len() > MAX_SUPERVISOR_LOG) {
+        log.set_len(0).map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    }
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
     let mut child = ctx
         .own_command(&["supervise", worker.as_str()])?
@@ -295,13 +296,16 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
         Some(Ok(1)) if ready == READY => Ok(child.id()),
         _ => {
             let _ = child.wait();
-            let said = std::fs::read(&log_path).unwrap_or_default();
+            let said = store::read_start(&log_path, 2 * MAX_SUPERVISOR_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
             let last = text::one_line(text::tail(&said, 400), 400);
             Err(fail(if last.is_empty() { "it ended at once".into() } else { last }))
         }
     }
 }
+
+/// A log that is longer is begun anew before a supervisor is started.
+const MAX_SUPERVISOR_LOG: u64 = 1 << 20;
 
 /// What a supervisor says when it has the lock and its record.
 pub(super) const READY: [u8; 1] = *b"+";

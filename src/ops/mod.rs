@@ -36,6 +36,7 @@ pub mod init;
 mod jailing;
 mod lists;
 pub mod log;
+mod patience;
 mod prepare;
 mod prompt;
 pub mod publish;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
+use super::patience::patiently;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
 use crate::domain::{BranchName, JailMode, Run, text};
@@ -71,8 +71,9 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
+    let file = store::open_in_place(path, File::options().write(true).truncate(true));
+    let mut file = file.map_err(|e| e.to_string())?;
+    file.write_all(prompt).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -170,7 +171,9 @@ fn make_clone(
         let completed = ctx.root.record(&run.worker).completed();
         make_private_dir(&completed).map_err(|e| e.to_string())?;
         let name = store::patch_name(&run.repo, &run.run);
-        write_private(&completed.join(name), &patch).map_err(|e| e.to_string())?;
+        // It is nowhere else any more.
+        let path = completed.join(name);
+        patiently(|| write_private(&path, &patch)).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))
 }

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use jiff::Timestamp;
 
 use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
+use super::patience::patiently;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
 use super::step;
@@ -45,7 +46,20 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
     take_up(&mut run, Timestamp::now());
+    let ctx = &keep_settings(ctx, &run)?;
     Supervisor { ctx, lock, run, room: None }.run()
+}
+
+/// The same context, for a run that goes on with the settings that it was started with: its steps
+/// are processes of their own, and must not read what somebody is just writing to the configuration.
+fn keep_settings(ctx: &Context, run: &Run) -> Result<Context, Failure> {
+    let kept = ctx.root.record(&run.worker).config();
+    store::write_private(&kept, ctx.settings.config_text.as_bytes())?;
+    let mut ctx = ctx.clone();
+    ctx.flags.config = Some(kept);
+    // One that is taken up again keeps its wall: what it left in its clone is behind that.
+    ctx.settings.sandbox = run.sandbox;
+    Ok(ctx)
 }
 
 /// Decides where a record that is found is carried on.
@@ -99,7 +113,8 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), Failure> {
-        self.save()?;
+        // Here nobody waits for room: the dispatcher is waiting for us.
+        store::write_task(&self.ctx.root, &self.lock, &self.run)?;
         release_standard_streams().map_err(|e| {
             Failure::new(Exit::Failed, format!("cannot let go of the dispatcher: {e}"))
         })?;
@@ -130,7 +145,8 @@ impl Supervisor<'_> {
                 }
                 Phase::Verifying => {
                     let agent = self.run.agent.clone().unwrap_or_default();
-                    let (work, ended) = verify(self.ctx, &self.run, &agent);
+                    let (work, ended) = patiently(|| verify(self.ctx, &self.run, &agent))
+                        .map_err(|why| self.waits("looked at", &why))?;
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -146,7 +162,7 @@ impl Supervisor<'_> {
                         self.publish()?;
                         self.run.ended_at = Some(Timestamp::now());
                     }
-                    store::archive(&self.ctx.root, &self.lock, &self.run)?;
+                    patiently(|| store::archive(&self.ctx.root, &self.lock, &self.run))?;
                     return Ok(());
                 }
             }
@@ -154,13 +170,19 @@ impl Supervisor<'_> {
     }
 
     fn save(&self) -> Result<(), Failure> {
-        Ok(store::write_task(&self.ctx.root, &self.lock, &self.run)?)
+        Ok(patiently(|| store::write_task(&self.ctx.root, &self.lock, &self.run))?)
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
         self.run.phase = phase;
         self.run.phase_at = Timestamp::now();
         self.save()
+    }
+
+    /// The record stays as it is, and the next tick carries on there.
+    fn waits(&self, to_be: &str, why: &str) -> Failure {
+        let what = format!("{} waits to be {to_be}: {why}", self.run.subject());
+        Failure::new(Exit::Failed, what)
     }
 
     /// Brings the ending to GitHub. What cannot be reached now is tried twice more; then the
@@ -194,10 +216,7 @@ impl Supervisor<'_> {
             match waits.next() {
                 Some(wait) => std::thread::sleep(wait),
                 None => {
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        format!("{} waits to be published: {why}", self.run.subject()),
-                    ));
+                    return Err(self.waits("published", &why));
                 }
             }
         }
@@ -217,7 +236,7 @@ impl Supervisor<'_> {
         let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let log = open_log(&paths.log())?;
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -242,19 +261,21 @@ impl Supervisor<'_> {
 
 /// The log goes on after what an earlier attempt has written, on a new line: its supervisor may have
 /// died in the middle of one.
-fn open_log(path: &Path) -> std::io::Result<File> {
-    let mut log = File::options().create(true).read(true).append(true).mode(0o600).open(path)?;
-    let (len, mut last) = (log.metadata()?.len(), [b'\n']);
-    if len > 0 {
-        log.read_exact_at(&mut last, len - 1)?;
-    }
-    if last != [b'\n'] {
-        log.write_all(b"\n")?;
-    }
+fn open_log(path: &Path) -> Result<File, String> {
+    let log = store::open_in_place(path, File::options().read(true).append(true));
+    let mut log = log.map_err(|e| e.to_string())?;
+    let mut end_line = || {
+        let (len, mut last) = (log.metadata()?.len(), [b'\n']);
+        if len > 0 {
+            log.read_exact_at(&mut last, len - 1)?;
+        }
+        if last == [b'\n'] { Ok(()) } else { log.write_all(b"\n") }
+    };
+    end_line().map_err(|e: std::io::Error| format!("{}: {e}", path.display()))?;
     Ok(log)
 }
 
-/// An agent that writes more than this in one go has gone wrong; the disk must not fill.
+/// An agent that writes more than this in one attempt has gone wrong; the disk must not fill.
 const MAX_LOG: u64 = 512 << 20;
 
 /// How far the way into the jail was seen to go.

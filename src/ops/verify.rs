@@ -1,6 +1,7 @@
 //! The phase after the agent: what is really there.
 
 use super::jailing::ask_inside;
+use super::patience::is_full;
 use super::{Context, filing};
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
 use crate::git::Mirror;
@@ -10,13 +11,21 @@ use crate::plan::conclude;
 
 /// Looks at the clone and the outbox, takes over the commits if they are to be published, and
 /// decides how the run ended.
-pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, Ended) {
+///
+/// # Errors
+/// When there is no room to take the work over: in words. It can be done again.
+pub(super) fn verify(
+    ctx: &Context,
+    run: &Run,
+    agent: &AgentReport,
+) -> Result<(Work, Ended), String> {
     if agent.not_started.is_some() {
         let work = Work::default();
         let ended = conclude(run.kind, agent, &work);
-        return (work, ended);
+        return Ok((work, ended));
     }
     match collect(ctx, run) {
+        Err(why) if is_full(&why) => Err(why),
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -26,7 +35,7 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
                     why: format!("the agent's work could not be taken over: {why}"),
                 };
             }
-            (work, ended)
+            Ok((work, ended))
         }
         Ok(mut work) => {
             let ended = conclude(run.kind, agent, &work);
@@ -34,7 +43,7 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
                 work.report.clone_from(&agent.last_words);
                 bound(&mut work);
             }
-            (work, ended)
+            Ok((work, ended))
         }
     }
 }

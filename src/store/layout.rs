@@ -167,6 +167,12 @@ impl RecordPaths {
         self.0.join("supervisor.log")
     }
 
+    /// The configuration as the supervisor has read it: what it starts reads this one.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
     /// The archive.
     #[must_use]
     pub fn completed(&self) -> PathBuf {

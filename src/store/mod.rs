@@ -28,7 +28,9 @@ mod tools;
 mod workers;
 
 pub(crate) use atomic::rename_new;
-pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
+pub use atomic::{
+    TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text, write_private,
+};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
@@ -38,7 +40,9 @@ pub use layout::{RecordPaths, Root};
 pub use line::Line;
 pub use lines::{archived_lines, completed_lines};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
-pub use record::{archive, read_archived, read_task, write_task};
+pub use record::{
+    archive, read_archived, read_task, set_aside_task, tell_of_broken, write_task,
+};
 pub use retire::{records, retire, retired};
 pub use tools::Tools;
 pub use workers::{State, Worker, ids, list, worker};

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use super::dispatch::{self, Dispatched, start_supervisor};
 use super::hold::Hold;
+use super::init::load_values;
 use super::lists::{self, Seen};
 use super::{Context, Exit, Failure, chores, jailing};
 use crate::domain::{Issue, IssueNumber, Outcome, RepoSlug, WorkerId};
@@ -67,13 +68,18 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         take_up_crashed(ctx, &mut report)?;
     }
     let workers = store::list(&ctx.root)?;
-    let idle: Vec<WorkerId> =
+    let mut idle: Vec<WorkerId> =
         workers.iter().filter(|w| matches!(w.state, State::Idle)).map(|w| w.id.clone()).collect();
+    // Without its values an agent would start and fail, issue after issue.
+    idle.retain(|id| {
+        load_values(&ctx.root, id).map_err(|failure| report.problems.push(failure)).is_ok()
+    });
     report.idle = idle.len();
     for worker in &workers {
         if let State::Broken(why) = &worker.state {
             let what = format!("worker {} is broken: {why}", worker.id);
-            report.problems.push(Failure::new(Exit::Failed, what));
+            let hint = "look at what is named; `reset --force` sets a record aside";
+            report.problems.push(Failure::new(Exit::Failed, what).hint(hint));
         }
     }
     if workers.is_empty() {

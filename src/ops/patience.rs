@@ -1,0 +1,52 @@
+//! A full disk, waited for: what a run knows and has done must not be lost because there is no room
+//! to write it down just now.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// How often it is tried again.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long. By this clock the time that the machine sleeps does not count.
+const AT_MOST: Duration = Duration::from_mins(10);
+
+/// Whether a failure, by its words, means that there is no room. Git's words are all that git gives.
+pub(super) fn is_full(why: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|sign| why.contains(sign))
+}
+
+/// Does it, again and again as long as there is no room for it, up to ten minutes.
+///
+/// # Errors
+/// The last one's.
+pub(super) fn patiently<T, E: Display>(mut what: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let since = Instant::now();
+    let mut told = false;
+    loop {
+        match what() {
+            Err(e) if is_full(&e.to_string()) && since.elapsed() < AT_MOST => {
+                if !told {
+                    // It may be that very disk on which this is written down.
+                    let _ = writeln!(std::io::stderr(), "waiting for room: {e}");
+                    told = true;
+                }
+                std::thread::sleep(LOOK);
+            }
+            done => return done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_is_waited_for() {
+        let full = std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let quota = std::io::Error::from_raw_os_error(nix::libc::EDQUOT);
+        assert!(is_full(&full.to_string()) && is_full(&quota.to_string()));
+        assert_eq!(patiently(|| Err::<(), _>("Read-only file system")), Err("Read-only file system"));
+    }
+}
