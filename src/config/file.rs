@@ -176,7 +176,14 @@ pub struct ExecutorSection {
 pub(super) fn read(path: &Path, named: bool) -> Result<Option<(File, String)>, Error> {
     let text = match read_text(path, MAX) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        // A link that leads nowhere means that one is wanted.
+        Err(e)
+            if e.kind() == std::io::ErrorKind::NotFound
+                && !named
+                && std::fs::symlink_metadata(path).is_err() =>
+        {
+            return Ok(None);
+        }
         Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
     };
     Ok(Some((parse(&text, path)?, text)))

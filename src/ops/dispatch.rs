@@ -190,6 +190,7 @@ fn record(
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
+        clock_set_secs: 0,
         cleared: false,
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
-use super::patience::patiently;
+use super::patience::{is_full, patiently};
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
 use super::step;
@@ -24,7 +24,7 @@ use super::verify::verify;
 use super::{Context, Exit, Failure};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
-use crate::process::{self, End, Watched};
+use crate::process::{self, End, Uptime, Watched};
 use crate::sandbox::inside::Verdict;
 use crate::store::{self, WorkerLock};
 
@@ -47,7 +47,7 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
     }
     take_up(&mut run, Timestamp::now());
     let ctx = &keep_settings(ctx, &run)?;
-    Supervisor { ctx, lock, run, room: None }.run()
+    Supervisor { ctx, lock, run, room: None, began: Clocks::now() }.run()
 }
 
 /// The same context, for a run that goes on with the settings that it was started with: its steps
@@ -109,6 +109,25 @@ struct Supervisor<'a> {
     run: Run,
     /// Where the agent will work, between the phases `preparing` and `running`.
     room: Option<Anteroom>,
+    /// When it was taken up.
+    began: Clocks,
+}
+
+/// A moment by two clocks: the one that people set, and the one that nobody does.
+struct Clocks(Timestamp, Option<Uptime>);
+
+impl Clocks {
+    fn now() -> Self {
+        Self(Timestamp::now(), process::uptime())
+    }
+
+    /// By how many seconds the first was set since; less than a minute is no matter.
+    fn set_since(&self) -> i64 {
+        let Self(wall, Some(up)) = self else { return 0 };
+        let (now, Some(now_up)) = (Timestamp::now(), process::uptime()) else { return 0 };
+        let set = now.as_second() - wall.as_second() - (now_up.secs - up.secs);
+        if set.abs() < 60 { 0 } else { set }
+    }
 }
 
 impl Supervisor<'_> {
@@ -160,6 +179,7 @@ impl Supervisor<'_> {
                         self.run = archived;
                     } else {
                         self.publish()?;
+                        self.run.clock_set_secs = self.began.set_since();
                         self.run.ended_at = Some(Timestamp::now());
                     }
                     patiently(|| store::archive(&self.ctx.root, &self.lock, &self.run))?;
@@ -190,8 +210,12 @@ impl Supervisor<'_> {
     fn publish(&mut self) -> Result<(), Failure> {
         let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
-            let answer: Result<PublishAnswer, String> =
-                step::run_locked(self.ctx, &self.lock, &["publish"]);
+            let answer = patiently(|| {
+                match step::run_locked(self.ctx, &self.lock, &["publish"]) {
+                    Ok(PublishAnswer::Later { why, .. }) if is_full(&why) => Err(why),
+                    other => other,
+                }
+            });
             let why = match answer {
                 Ok(PublishAnswer::Done(done)) => {
                     if let Some(ended) = done.ended {

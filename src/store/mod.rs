@@ -16,6 +16,7 @@
 
 mod atomic;
 mod claims;
+mod clock;
 mod history;
 mod layout;
 mod line;
@@ -32,6 +33,7 @@ pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text, write_private,
 };
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
+pub use clock::believed_time;
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
     completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end,

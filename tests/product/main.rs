@@ -33,6 +33,7 @@ mod outcomes;
 mod queries;
 mod retire;
 mod shells;
+mod state;
 mod streams;
 mod terminal;
 mod trust;

@@ -64,6 +64,8 @@ pub struct Report {
 pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
     let mut report = Report::default();
+    // `gc` comes too seldom to notice what the clock does in between.
+    let _ = store::believed_time(&ctx.root, Timestamp::now());
     if !dry_run {
         take_up_crashed(ctx, &mut report)?;
     }
