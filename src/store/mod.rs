@@ -93,7 +93,18 @@ impl Error {
                 Some(format!("nothing was changed; look at {} and move it away", path.display()))
             }
             Self::Newer { .. } => Some("use the newer claude-workers that wrote it".into()),
-            Self::Io { .. } => None,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::ResourceBusy => {
+                    Some("is something mounted there? unmount it first".into())
+                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Some("make room".into())
+                }
+                std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("mount it so that it can be written to".into())
+                }
+                _ => None,
+            },
         }
     }
 }

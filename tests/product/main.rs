@@ -6,6 +6,9 @@
 #[path = "../support/openapi.rs"]
 mod openapi;
 
+#[path = "../support/mounts.rs"]
+mod mounts;
+
 mod again;
 mod archive;
 mod assign;
@@ -32,6 +35,7 @@ mod manual;
 mod outcomes;
 mod queries;
 mod retire;
+mod room;
 mod shells;
 mod state;
 mod streams;

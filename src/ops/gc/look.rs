@@ -257,7 +257,8 @@ fn loose_in_pool(ctx: &Context) -> Vec<Piece> {
         let meta = fs::symlink_metadata(&path).ok()?;
         Some(Piece { bytes: size(&path), ..piece(Thing::Temporary, path, &meta) })
     };
-    for (name, path) in dirs(&ctx.root.pool()) {
+    // Beside the homes, where the pool is on another disk.
+    for (name, path) in dirs(&ctx.root.pool()).into_iter().chain(dirs(ctx.root.path())) {
         if name.starts_with(STAGING) {
             loose.extend(whole(path));
         }
