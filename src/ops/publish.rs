@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
+use super::patience::is_full;
 use super::step::record;
 use super::{Context, Exit, Failure};
 use crate::domain::{
@@ -201,7 +202,8 @@ impl Publishing<'_> {
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
-            if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
+            let passes = looks_passing(&why) || is_full(&why);
+            if passes { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         let refused = |e: Error| {
             let why = format!("the branch {branch} is pushed, but: {e}");

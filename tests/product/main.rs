@@ -36,6 +36,7 @@ mod outcomes;
 mod queries;
 mod retire;
 mod room;
+mod settings;
 mod shells;
 mod state;
 mod streams;

@@ -30,7 +30,7 @@ fn runs(world: &World, words: &str) -> bool {
 #[track_caller]
 fn all_is_done(world: &World) {
     world.quiet();
-    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+    assert_eq!(world.outcomes(), [Outcome::Succeeded], "{:?}", world.last_run().ended);
     assert_eq!((world.last_run().attempt, world.last_run().losses), (1, 0));
     assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
     assert!(world.labels(1).is_empty() && !world.task("01").exists());
@@ -57,7 +57,7 @@ fn on_a_full_disk_nothing_is_begun() {
 #[test]
 fn a_disk_that_an_agent_fills_is_waited_for_and_its_work_is_not_lost() {
     let Some((world, _disk)) = small() else { return };
-    world.agent("commit a b; dd if=/dev/zero of=$HOME/fill bs=64k 2>/dev/null; mark full");
+    world.agent("commit a b; dd if=/dev/zero of=$HOME/fill bs=64k 2>/dev/null; mark full; echo over");
     world.cron(&["assign"]).ok();
     world.wait_until("the agent is over", || {
         !world.marks().is_empty() && !runs(&world, "agent.sh")
