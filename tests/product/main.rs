@@ -14,6 +14,7 @@ mod archive;
 mod assign;
 mod budgets;
 mod by_hand;
+mod clocks;
 mod colours;
 mod comfort;
 mod config;

@@ -73,16 +73,17 @@ fn a_disk_that_an_agent_fills_is_waited_for_and_its_work_is_not_lost() {
 #[test]
 fn a_disk_that_is_full_when_the_work_is_looked_at_is_waited_for() {
     let Some((world, disk)) = small() else { return };
-    // As much as a page: the record finds room, the commits do not.
+    // The record finds room, the commits do not.
     world.agent(
         "head -c 3000000 /dev/urandom >big && commit a b && mark up && \
          until [ -e $HOME/go ]; do sleep 0.05; done; echo over",
     );
     world.cron(&["assign"]).ok();
     world.wait_until("the agent is at work", || !world.marks().is_empty());
-    fs::write(world.home("01").join("go"), "").unwrap();
     let filled = disk.fill();
-    fs::File::options().write(true).open(&filled).unwrap().set_len(fs::metadata(&filled).unwrap().len() - (64 << 10)).unwrap();
+    let all = fs::metadata(&filled).unwrap().len();
+    fs::File::options().write(true).open(&filled).unwrap().set_len(all - (64 << 10)).unwrap();
+    fs::write(world.home("01").join("go"), "").unwrap();
     world.wait_until("the agent is over", || !runs(&world, "agent.sh"));
     world.wait_until("its work is looked at", || {
         let task = store::read_task(&world.root, &"01".parse().unwrap()).unwrap();
