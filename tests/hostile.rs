@@ -369,10 +369,18 @@ fn whatever_an_agent_does_its_run_ends_and_nothing_of_it_is_left() {
                  setsid sh -c \"$R\" & sleep 0.3; ";
     let agents = [
         ("forks without end", format!("{forks}{COMMIT}"), Outcome::Succeeded),
-        ("ignores TERM and hangs", "trap '' TERM; while :; do sleep 1; done".into(), Outcome::TimedOut),
+        (
+            "ignores TERM and hangs",
+            "trap '' TERM; while :; do sleep 1; done".into(),
+            Outcome::TimedOut,
+        ),
         ("closes its output", format!("exec >&- 2>&-; sleep 0.3; {COMMIT}"), Outcome::Succeeded),
         ("closes its output and hangs", "exec >&- 2>&-; sleep 600".into(), Outcome::TimedOut),
-        ("says no UTF-8", format!("printf '\\377\\376\\300words\\n'; {COMMIT}"), Outcome::Succeeded),
+        (
+            "says no UTF-8",
+            format!("printf '\\377\\376\\300words\\n'; {COMMIT}"),
+            Outcome::Succeeded,
+        ),
         ("does nothing", "exit 0".into(), Outcome::Deferred),
         ("leaves who keeps its pipe", format!("setsid sleep 600 & {COMMIT}"), Outcome::Succeeded),
         (

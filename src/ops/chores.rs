@@ -105,10 +105,8 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
 /// `None`: it is gone.
 fn read(path: &Path) -> Result<Option<Chore>, store::Error> {
     let Some(bytes) = read_bounded(path, 1 << 16)? else { return Ok(None) };
-    let broken = |e: serde_json::Error| store::Error::Broken {
-        path: path.to_owned(),
-        why: e.to_string(),
-    };
+    let broken =
+        |e: serde_json::Error| store::Error::Broken { path: path.to_owned(), why: e.to_string() };
     let chore: Chore = serde_json::from_slice(&bytes).map_err(broken)?;
     if chore.version > VERSION {
         let found = u64::from(chore.version);

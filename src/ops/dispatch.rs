@@ -81,13 +81,19 @@ pub async fn dispatch(
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
-    let hold = Hold::of(ctx, &run)?;
+    let hold = match Hold::of(ctx, &run) {
+        Ok(hold) => hold,
+        Err(failure) => return Err(forget(ctx, &lock, failure)),
+    };
     if let Some(hold) = &hold {
         match hold.take(&run, request.abandoned_by.is_some()) {
             Ok(claim) => run.claim = Some(claim),
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
-        store::write_task(&ctx.root, &lock, &run)?;
+        if let Err(e) = store::write_task(&ctx.root, &lock, &run) {
+            give_back(Some(hold), &run);
+            return Err(forget(ctx, &lock, e.into()));
+        }
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await

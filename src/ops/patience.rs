@@ -47,6 +47,9 @@ mod tests {
         let full = std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
         let quota = std::io::Error::from_raw_os_error(nix::libc::EDQUOT);
         assert!(is_full(&full.to_string()) && is_full(&quota.to_string()));
-        assert_eq!(patiently(|| Err::<(), _>("Read-only file system")), Err("Read-only file system"));
+        assert_eq!(
+            patiently(|| Err::<(), _>("Read-only file system")),
+            Err("Read-only file system")
+        );
     }
 }

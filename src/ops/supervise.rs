@@ -210,11 +210,9 @@ impl Supervisor<'_> {
     fn publish(&mut self) -> Result<(), Failure> {
         let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
-            let answer = patiently(|| {
-                match step::run_locked(self.ctx, &self.lock, &["publish"]) {
-                    Ok(PublishAnswer::Later { why, .. }) if is_full(&why) => Err(why),
-                    other => other,
-                }
+            let answer = patiently(|| match step::run_locked(self.ctx, &self.lock, &["publish"]) {
+                Ok(PublishAnswer::Later { why, .. }) if is_full(&why) => Err(why),
+                other => other,
             });
             let why = match answer {
                 Ok(PublishAnswer::Done(done)) => {

@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn a_jump_ahead_is_not_believed_before_it_has_lasted_a_day() {
         let ahead = |secs| ("a", secs, 1000 + YEAR + secs);
-        let found = looks(&[("a", 0, 1000), ahead(50), ahead(DAY), ahead(DAY + 50), ahead(DAY + 51)]);
+        let found =
+            looks(&[("a", 0, 1000), ahead(50), ahead(DAY), ahead(DAY + 50), ahead(DAY + 51)]);
         assert_eq!(found, [1000, 1050, 1000 + DAY, 1000 + YEAR + DAY + 50, 1000 + YEAR + DAY + 51]);
         // It came back; the next jump is doubted anew.
         let found = looks(&[("a", 0, 1000), ahead(50), ("a", 99, 1100), ahead(2 * DAY)]);
@@ -89,7 +90,8 @@ mod tests {
     fn a_little_is_believed_and_after_a_reboot_no_more_than_that() {
         assert_eq!(looks(&[("a", 0, 1000), ("a", 60, 4000)]), [1000, 4000]);
         assert_eq!(looks(&[("a", 9, 1000), ("b", 60, 2000), ("b", 70, 2010)]), [1000, 2000, 2010]);
-        let found = looks(&[("a", 9, 1000), ("b", 60, YEAR), ("b", 70, YEAR), ("b", 60 + DAY, YEAR)]);
+        let found =
+            looks(&[("a", 9, 1000), ("b", 60, YEAR), ("b", 70, YEAR), ("b", 60 + DAY, YEAR)]);
         assert_eq!(found, [1000, 1060, 1070, YEAR]);
     }
 }

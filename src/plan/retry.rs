@@ -30,7 +30,8 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
         Outcome::NotStarted => {
             let failures = not_started_in_a_row(runs);
             if failures >= NOT_STARTED_MAX {
-                return still_waits(last, issue, (ended_at, now)).then_some(Skip::NeedsPerson(outcome));
+                return still_waits(last, issue, (ended_at, now))
+                    .then_some(Skip::NeedsPerson(outcome));
             }
             let until = ended_at.saturating_add(back_off(failures)).ok()?;
             // An end in the future is a clock that was wrong then: nothing to wait for.

@@ -96,9 +96,7 @@ impl From<Slim<'_>> for Line {
             issue: slim.issue,
             started_at: slim.started_at,
             ended_at: slim.ended_at,
-            minutes: slim
-                .ended_at
-                .and_then(|end| minutes(since, end, slim.clock_set_secs)),
+            minutes: slim.ended_at.and_then(|end| minutes(since, end, slim.clock_set_secs)),
             outcome: slim.ended.map(|ended| ended.outcome),
             pr: slim.pr.map(|pr| pr.url),
         }

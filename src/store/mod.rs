@@ -42,9 +42,7 @@ pub use layout::{RecordPaths, Root};
 pub use line::Line;
 pub use lines::{archived_lines, completed_lines};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
-pub use record::{
-    archive, read_archived, read_task, set_aside_task, tell_of_broken, write_task,
-};
+pub use record::{archive, read_archived, read_task, set_aside_task, tell_of_broken, write_task};
 pub use retire::{records, retire, retired};
 pub use tools::Tools;
 pub use workers::{State, Worker, ids, list, worker};

@@ -89,11 +89,7 @@ pub fn tell_of_broken(root: &Root, worker: &WorkerId) -> Option<(RepoSlug, Issue
 ///
 /// # Errors
 /// When something cannot be moved; the record is then still there.
-pub fn set_aside_task(
-    root: &Root,
-    lock: &WorkerLock,
-    now: Timestamp,
-) -> Result<PathBuf, Error> {
+pub fn set_aside_task(root: &Root, lock: &WorkerLock, now: Timestamp) -> Result<PathBuf, Error> {
     let paths = root.record(lock.worker());
     let ending = format!("broken-{}", now.strftime("%Y%m%dT%H%M%S"));
     let mut aside = PathBuf::new();

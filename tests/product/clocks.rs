@@ -99,9 +99,8 @@ fn a_pid_that_came_round_again_is_never_signalled() {
         kill -0 $stranger
         echo the stranger lives"#;
     std::thread::scope(|scope| {
-        let there = scope.spawn(|| {
-            apart(&world, &["--pid", "--fork", "--mount-proc", "--kill-child"], script)
-        });
+        let there = scope
+            .spawn(|| apart(&world, &["--pid", "--fork", "--mount-proc", "--kill-child"], script));
         let came = |name: &'static str| {
             world.wait_until(name, || file(name).exists() || there.is_finished());
         };
@@ -118,7 +117,11 @@ fn a_pid_that_came_round_again_is_never_signalled() {
         fs::write(file("free"), "").unwrap();
         let Some(said) = there.join().unwrap() else { return };
         let said = said.ok().says("the stranger lives").says("01  crashed");
-        assert_eq!(said.err.matches("its PID belongs to another process now").count(), 2, "{said:?}");
+        assert_eq!(
+            said.err.matches("its PID belongs to another process now").count(),
+            2,
+            "{said:?}"
+        );
         assert_eq!(world.outcomes(), [Outcome::Stopped]);
         assert!(world.labels(1).is_empty());
     });

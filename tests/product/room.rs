@@ -57,11 +57,12 @@ fn on_a_full_disk_nothing_is_begun() {
 #[test]
 fn a_disk_that_an_agent_fills_is_waited_for_and_its_work_is_not_lost() {
     let Some((world, _disk)) = small() else { return };
-    world.agent("commit a b; dd if=/dev/zero of=$HOME/fill bs=64k 2>/dev/null; mark full; echo over");
+    world.agent(
+        "commit a b; dd if=/dev/zero of=$HOME/fill bs=64k 2>/dev/null; mark full; echo over",
+    );
     world.cron(&["assign"]).ok();
-    world.wait_until("the agent is over", || {
-        !world.marks().is_empty() && !runs(&world, "agent.sh")
-    });
+    world
+        .wait_until("the agent is over", || !world.marks().is_empty() && !runs(&world, "agent.sh"));
     let task = store::read_task(&world.root, &"01".parse().unwrap()).unwrap().unwrap();
     assert_eq!(task.phase, Phase::Running, "there was room to write something else down");
     world.cron(&["status"]).ok().says("01  busy");
@@ -114,7 +115,11 @@ fn on_a_disk_that_is_read_only_every_command_says_so_and_changes_nothing() {
     let Some((world, disk)) = small() else { return };
     disk.read_only(true);
     for words in [&["assign"][..], &["dispatch", "-r", APP, "-i", "1"], &["init", "02"]] {
-        world.cron(words).exits(1).says("Read-only file system").says(world.root.path().to_str().unwrap());
+        world
+            .cron(words)
+            .exits(1)
+            .says("Read-only file system")
+            .says(world.root.path().to_str().unwrap());
     }
     world.cron(&["status"]);
     assert!(world.labels(1).is_empty());
@@ -155,7 +160,8 @@ fn homes_and_records_may_be_on_different_disks() {
         world.agent("commit a b; echo draft >draft.txt");
         world.tick();
         all_is_done(&world);
-        fs::create_dir_all(world.user_home().join(".config/claude-workers/templates/worker")).unwrap();
+        fs::create_dir_all(world.user_home().join(".config/claude-workers/templates/worker"))
+            .unwrap();
         let template = world.user_home().join(".config/claude-workers/templates/worker/hello");
         fs::write(template, "new").unwrap();
         world.cron(&["refresh", "01"]).ok();

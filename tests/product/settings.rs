@@ -117,8 +117,7 @@ fn a_run_that_is_going_keeps_the_settings_that_it_was_started_with() {
             });
         }
         scope.spawn(|| {
-            let world =
-                at_work(&Config { sandbox: "mode = 'none'", ..Config::default() });
+            let world = at_work(&Config { sandbox: "mode = 'none'", ..Config::default() });
             replace(&world, "mode = 'none'", "");
             ends_well(&world, "a wall");
         });

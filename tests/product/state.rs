@@ -27,6 +27,18 @@ enum Role {
     Blank,
 }
 
+impl Role {
+    /// Whether this damage can show something here that another one would not.
+    fn asks_for(self, how: Damage) -> bool {
+        use Damage::{Directory, Huge, LinkToCopy, LinkToZero, Newer, Pipe, Rubbish};
+        match self {
+            Self::Cache => matches!(how, Newer | Rubbish | Huge | LinkToZero | Pipe),
+            Self::Blank => matches!(how, LinkToCopy | LinkToZero | Directory | Pipe),
+            _ => true,
+        }
+    }
+}
+
 const KINDS: &[(&str, Role)] = &[
     ("workers/.pool/01/task.json", Role::Record),
     ("workers/.pool/01/lock", Role::Blank),
@@ -200,7 +212,7 @@ fn try_kind(kind: &str, role: Role) {
     let original = fs::read(&path).ok();
     let whole = original.clone().unwrap_or_else(|| content(&path));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    for how in DAMAGES {
+    for how in DAMAGES.into_iter().filter(|how| role.asks_for(*how)) {
         let about = format!("{kind} {how:?}");
         let _ = fs::remove_file(&path);
         if !damage(&path, how, &whole) {
@@ -233,7 +245,8 @@ fn try_kind(kind: &str, role: Role) {
             let slow = matches!(words[0], "gc" | "doctor");
             let enough = matches!(how, Damage::Rubbish | Damage::LinkToZero | Damage::Pipe);
             let starts = matches!(role, Role::Blank | Role::Cache) && words[0] == "dispatch";
-            if readable || starts || slow && !enough {
+            let same = matches!(role, Role::Needed(_)) && words[0] != "status";
+            if readable || starts || same || slow && !enough {
                 continue;
             }
             sane(&world.cron(words), &format!("{about} {words:?}"));
@@ -252,6 +265,9 @@ fn try_kind(kind: &str, role: Role) {
             match role {
                 Role::Record | Role::Named => {
                     assert!(said.code == 1 && named(&said), "{about}: {said:?}");
+                    // No claim is begun that cannot be finished.
+                    let clean = role == Role::Record || !world.task("01").exists();
+                    assert!(clean, "{about}: {said:?}");
                     let alone = kind.contains("host.json") || done();
                     assert!(alone, "{about}: nobody works: {said:?}");
                 }
@@ -284,8 +300,11 @@ fn try_kind(kind: &str, role: Role) {
         if kind == "token" {
             world.write_token(TOKEN);
         }
+        // Nothing is left but what a person clears.
         for worker in ["01", "02"] {
-            world.cron(&["reset", worker, "--force"]);
+            if world.task(worker).exists() {
+                world.cron(&["reset", worker, "--force"]).ok();
+            }
         }
     }
 }
@@ -300,4 +319,67 @@ fn whatever_is_in_the_place_of_a_state_file_nothing_is_lost_and_nobody_hangs() {
         all.into_iter().filter_map(|(kind, one)| one.join().err().map(|_| kind)).collect()
     });
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Files that another user owns or that nobody may read or write, for a user who is not root.
+#[test]
+fn what_may_not_be_read_or_written_is_named_and_left() {
+    let world = World::with(&Config::default(), &["01", "02"]);
+    world.issue("One");
+    let uid = 65534;
+    #[expect(clippy::disallowed_methods, reason = "the program is started as another user")]
+    let as_nobody = |args: &[&str]| {
+        let mut program = std::process::Command::new("setpriv");
+        program.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        program.arg(env!("CARGO_BIN_EXE_claude-workers")).args(args);
+        program.env_clear().env("HOME", world.user_home()).env("PATH", "/usr/bin:/bin");
+        Said::of(&program.output().unwrap())
+    };
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: it takes root to be somebody else");
+        return;
+    }
+    #[expect(clippy::disallowed_methods, reason = "it is changed from outside")]
+    let mut owned = std::process::Command::new("chown");
+    assert!(owned.arg("-R").arg("65534:65534").arg(&world.dir).status().unwrap().success());
+    if as_nobody(&["status"]).code != 0 {
+        println!("skipped: another user may not run {}", env!("CARGO_BIN_EXE_claude-workers"));
+        return;
+    }
+    let chown = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None).unwrap();
+    let home = world.user_home();
+    // What is said by which command, and how that ends.
+    let record = home.join("workers/.pool/01");
+    for (path, words, code) in [
+        (record.join("task.json"), "assign", 1),
+        (record.join("lock"), "assign", 1),
+        (record.join("values.json"), "assign", 1),
+        (home.join("workers/.pool/host.json"), "assign", 1),
+        (home.join("workers/.pool/assign.lock"), "assign", 1),
+        (home.join(".config/claude-workers/config.toml"), "assign", 2),
+        (home.join("token"), "assign", 2),
+        (record.join("completed"), "history", 1),
+        (home.join("workers/.pool"), "assign", 1),
+    ] {
+        let made = !path.exists();
+        if made {
+            fs::write(&path, RECORD).unwrap();
+        }
+        let mode = fs::metadata(&path).unwrap().permissions();
+        for foreign in [true, false] {
+            chown(&path, if foreign { 0 } else { uid });
+            let shut = if foreign { 0o600 } else { 0 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(shut)).unwrap();
+            let said = as_nobody(&[words]);
+            let named = said.err.contains(path.to_str().unwrap()) && said.err.contains("ermission");
+            assert!(said.code == code && named, "{} {foreign}: {said:?}", path.display());
+            sane(&as_nobody(&["status"]), path.to_str().unwrap());
+            assert!(!said.out.contains("worker 01 works"), "{said:?}");
+        }
+        fs::set_permissions(&path, mode).unwrap();
+        chown(&path, uid);
+        if made {
+            fs::remove_file(&path).unwrap();
+        }
+    }
 }

@@ -12,7 +12,8 @@ impl Mount {
     #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
     pub fn new(at: &Path, mib: u32) -> Option<Self> {
         let size = format!("size={mib}m,mode=700");
-        let made = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+        let made =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
         match made {
             Ok(out) if out.status.success() => Some(Self(at.to_owned())),
             other => {
