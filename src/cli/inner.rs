@@ -11,6 +11,7 @@ use clap::CommandFactory;
 use super::block_on;
 use super::complete::Style;
 use crate::domain::{BranchName, WorkerId};
+use crate::failpoint::{Trouble, around};
 use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
@@ -133,8 +134,11 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
     let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot answer: {e}"));
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value).map_err(|e| fail(e.into()))?;
-    out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)
+    let mut say = || {
+        serde_json::to_writer(&mut out, value)?;
+        out.write_all(b"\n").and_then(|()| out.flush())
+    };
+    around(Trouble::Process, || "answer".into(), &mut say).map_err(fail)
 }
 
 /// No honest clone takes longer to be made, reset or read.

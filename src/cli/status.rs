@@ -151,6 +151,9 @@ fn shown(seen: &Status, detail: bool, width: Option<usize>) -> String {
         if let Some(problem) = &worker.problem {
             out.push_str(&format!("worker {}: {}\n", worker.id, text::one_line(problem, 300)));
         }
+        if let (true, Some(mode)) = (detail, worker.credentials) {
+            out.push_str(&format!("  {}  {mode}\n", styled(DIM, "credentials")));
+        }
         if let (true, Some(task)) = (detail, &worker.task) {
             out.push_str(&details(task));
         }

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How often it is tried again.
+/// When it is tried again: soon at first, twice as long after each time, in the end every five
+/// seconds.
+const FIRST: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How long. By this clock the time that the machine sleeps does not count.
@@ -22,16 +24,16 @@ pub(super) fn is_full(why: &str) -> bool {
 /// The last one's.
 pub(super) fn patiently<T, E: Display>(mut what: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let since = Instant::now();
-    let mut told = false;
+    let mut wait = FIRST;
     loop {
         match what() {
             Err(e) if is_full(&e.to_string()) && since.elapsed() < AT_MOST => {
-                if !told {
+                if wait == FIRST {
                     // It may be that very disk on which this is written down.
                     let _ = writeln!(std::io::stderr(), "waiting for room: {e}");
-                    told = true;
                 }
-                std::thread::sleep(LOOK);
+                std::thread::sleep(wait);
+                wait = (2 * wait).min(LOOK);
             }
             done => return done,
         }

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
@@ -14,7 +13,9 @@ use super::jailing::ask_inside;
 use super::patience::patiently;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
+use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
+use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
@@ -27,6 +28,7 @@ use crate::store::{self, make_private_dir, write_private};
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+    custody::check(ctx, &run.worker)?;
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
         run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
     }
@@ -73,7 +75,8 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
     let file = store::open_in_place(path, File::options().write(true).truncate(true));
     let mut file = file.map_err(|e| e.to_string())?;
-    file.write_all(prompt).map_err(|e| format!("{}: {e}", path.display()))
+    around(Trouble::Disk, || format!("write {}", place(path)), || file.write_all(prompt))
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -123,6 +126,9 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     if let Some(why) = answer.refused {
         return Err(why);
     }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
+    }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)
 }
@@ -152,7 +158,8 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
+        let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {

@@ -106,7 +106,8 @@ fn how_to_hand_in(kind: Kind, branch: &str, max_issues: usize) -> Vec<String> {
             format!("- Commit to {branch} in this clone. {not_yours}"),
             "- Title and description of the pull request, if you want to write them, go into the \
              file pr.md in the directory $CLAUDE_WORKERS_OUTBOX: the first line is the title, then \
-             an empty line, then the description."
+             an empty line, then the description. A comment for the issue, if one is wanted beside \
+             it, goes into comment.md there. Markdown in UTF-8, each at most 64 KB."
                 .into(),
         ];
     }

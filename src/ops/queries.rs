@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::drift::DriftEntry;
 use super::unknown::no_such_worker;
-use super::{Context, Failure};
-use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use super::{Context, Failure, custody};
+use crate::domain::{CredentialMode, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
 use crate::process::Identity;
 use crate::store::{self, Line, Skipped, State};
@@ -38,6 +38,9 @@ pub struct WorkerStatus {
     pub id: WorkerId,
     /// `idle`, `starting`, `busy`, `stopped`, `crashed` or `broken`.
     pub state: &'static str,
+    /// Whether its home holds credentials for GitHub; unknown if its record does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialMode>,
     /// Its run, unless it is idle or broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskStatus>,
@@ -76,12 +79,12 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         version: 1,
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
-        workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+        workers: workers.into_iter().map(|w| worker_status(ctx, w, now)).collect(),
         drift: None,
     })
 }
 
-fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
+fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> WorkerStatus {
     let quiet_secs = worker
         .last_activity
         .and_then(|at| Timestamp::try_from(at).ok())
@@ -94,12 +97,13 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
         Some(TaskStatus { run, elapsed_secs, quiet_secs })
     };
     let id = worker.id;
-    match worker.state {
-        State::Idle => WorkerStatus { id, state: "idle", task: None, problem: None },
-        State::Starting => WorkerStatus { id, state: "starting", task: None, problem: None },
-        State::Busy(run) => WorkerStatus { id, state: "busy", task: task(run), problem: None },
+    let credentials = custody::mode_of(ctx, &id).ok();
+    let (state, task, problem) = match worker.state {
+        State::Idle => ("idle", None, None),
+        State::Starting => ("starting", None, None),
+        State::Busy(run) => ("busy", task(run), None),
         State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => {
-            WorkerStatus { id, state: "stopped", task: task(run), problem: None }
+            ("stopped", task(run), None)
         }
         State::Crashed(run) => {
             let problem = match run.phase {
@@ -111,10 +115,11 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
                     "its supervisor died while it was {phase}; the next `assign` carries on"
                 ),
             };
-            WorkerStatus { id, state: "crashed", task: task(run), problem: Some(problem) }
+            ("crashed", task(run), Some(problem))
         }
-        State::Broken(why) => WorkerStatus { id, state: "broken", task: None, problem: Some(why) },
-    }
+        State::Broken(why) => ("broken", None, Some(why)),
+    };
+    WorkerStatus { id, state, credentials, task, problem }
 }
 
 /// For how long it has been worked on. What is at work counts by its supervisor's age, which no

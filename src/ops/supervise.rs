@@ -19,17 +19,17 @@ use super::dispatch::READY;
 use super::patience::{is_full, patiently};
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
+use super::reconcile::{cgroup_name, clock, next};
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
-use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
+use crate::domain::{AgentReport, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
-use crate::process::{self, End, Uptime, Watched};
+use crate::failpoint::{Effect, Trouble};
+use crate::plan::reconcile::{Action, another};
+use crate::process::{self, End, Uptime, Watched, cgroup};
 use crate::sandbox::inside::Verdict;
 use crate::store::{self, WorkerLock};
-
-/// How often a run whose supervisor was lost is taken up again.
-const MAX_LOSSES: u32 = 1;
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
 /// standard output.
@@ -45,9 +45,27 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
     if let Some(me) = process::identity_of_self() {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
-    take_up(&mut run, Timestamp::now());
+    match next(ctx, &run)? {
+        Action::TakeUp(way) => run.carry_on(way, Timestamp::now()),
+        // It died with everything said and its record written.
+        Action::Finish => run.phase = Phase::Publishing,
+        other => {
+            let what = format!("worker {worker} is not to be taken up: {other}");
+            return Err(Failure::new(Exit::Failed, what));
+        }
+    }
     let ctx = &keep_settings(ctx, &run)?;
-    Supervisor { ctx, lock, run, room: None, began: Clocks::now() }.run()
+    run.cgroup = match run.sandbox {
+        // Its end is the end of all that is in it.
+        JailMode::Bwrap => None,
+        JailMode::None => cgroup::enter(&cgroup_name(&run)),
+    };
+    let group = run.cgroup.clone();
+    let done = Supervisor { ctx, lock, run, room: None, began: Clocks::now() }.run();
+    if let Some(group) = group {
+        cgroup::leave(&group);
+    }
+    done
 }
 
 /// The same context, for a run that goes on with the settings that it was started with: its steps
@@ -60,37 +78,6 @@ fn keep_settings(ctx: &Context, run: &Run) -> Result<Context, Failure> {
     // One that is taken up again keeps its wall: what it left in its clone is behind that.
     ctx.settings.sandbox = run.sandbox;
     Ok(ctx)
-}
-
-/// Decides where a record that is found is carried on.
-fn take_up(run: &mut Run, now: Timestamp) {
-    match run.phase {
-        Phase::Claimed => run.phase = Phase::Preparing,
-        Phase::Preparing | Phase::Running => {
-            if run.losses >= MAX_LOSSES {
-                run.ended = Some(Ended {
-                    outcome: Outcome::Failed,
-                    why: format!(
-                        "its supervisor was lost {} times, last while it was {}",
-                        run.losses + 1,
-                        run.phase
-                    ),
-                });
-                run.phase = Phase::Publishing;
-            } else {
-                run.losses += 1;
-                run.begin_again(now);
-                run.phase = Phase::Preparing;
-            }
-        }
-        Phase::Verifying => {}
-        Phase::Publishing => {
-            if run.ended.is_none() {
-                run.phase = Phase::Verifying;
-            }
-        }
-    }
-    run.phase_at = now;
 }
 
 /// A session of its own, no terminal, and the orphans of what it starts.
@@ -171,6 +158,9 @@ impl Supervisor<'_> {
                         // The task stays, for a person to carry on or to clear.
                         return self.save();
                     }
+                    if self.waits_for_another_attempt() {
+                        return self.save();
+                    }
                     self.enter(Phase::Publishing)?;
                 }
                 Phase::Publishing => {
@@ -187,6 +177,17 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    /// Makes the record that of a run that waits for its next attempt, if it gets another.
+    fn waits_for_another_attempt(&mut self) -> bool {
+        let Some(ended) = self.run.ended.clone() else { return false };
+        let clock = clock();
+        let Some(pause) = another(&self.run, &ended, &self.ctx.settings.retry, &clock) else {
+            return false;
+        };
+        self.run.try_again(&ended, pause, clock.now);
+        true
     }
 
     fn save(&self) -> Result<(), Failure> {
@@ -275,6 +276,7 @@ impl Supervisor<'_> {
             output.take(is_err, line, whole)
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
+        Effect::new(Trouble::Process, || "the agent".into()).passed();
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -405,40 +407,12 @@ fn limit(end: End, run: &Run) -> Option<String> {
 /// Says "ready" and lets go of the dispatcher's pipe and of the lock's first descriptor.
 fn release_standard_streams() -> std::io::Result<()> {
     let mut out = std::io::stdout();
+    let effect = Effect::new(Trouble::Process, || "say ready".into());
     // Nobody may be listening any more; the run goes on.
-    let _ = out.write_all(&READY).and_then(|()| out.flush());
+    let _ = effect.before().and_then(|()| out.write_all(&READY)).and_then(|()| out.flush());
+    effect.passed();
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(phase: &str, losses: u32) -> Run {
-        let json = format!(
-            r#"{{"version":1,"run":"20261121T071500-7f3a","worker":"01","kind":"implement",
-            "repo":"o/a","issue":1,"prompt":null,"model":null,"executor":"x","branch":null,
-            "base":null,"attempt":1,"losses":{losses},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
-            "startedAt":"2026-11-21T07:15:00Z","pid":null,"pidStart":null,"bootId":null,
-            "sessionId":null}}"#
-        );
-        serde_json::from_str(&json).unwrap()
-    }
-
-    #[test]
-    fn a_record_is_taken_up_where_it_was_left() {
-        let after = |phase: &str, losses| {
-            let mut run = run(phase, losses);
-            take_up(&mut run, Timestamp::UNIX_EPOCH);
-            (run.phase, run.attempt, run.outcome())
-        };
-        assert_eq!(after("claimed", 0), (Phase::Preparing, 1, None));
-        assert_eq!(after("running", 0), (Phase::Preparing, 2, None));
-        assert_eq!(after("running", 1), (Phase::Publishing, 1, Some(Outcome::Failed)));
-        assert_eq!(after("verifying", 1), (Phase::Verifying, 1, None));
-        assert_eq!(after("publishing", 0), (Phase::Verifying, 1, None));
-    }
 }

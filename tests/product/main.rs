@@ -12,6 +12,7 @@ mod mounts;
 mod again;
 mod archive;
 mod assign;
+mod broker;
 mod budgets;
 mod by_hand;
 mod clocks;
