@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use super::Context;
+
 /// When it is tried again: soon at first, twice as long after each time, in the end every five
 /// seconds.
 const FIRST: Duration = Duration::from_millis(50);
@@ -16,6 +18,19 @@ const AT_MOST: Duration = Duration::from_mins(10);
 /// Whether a failure, by its words, means that there is no room. Git's words are all that git gives.
 pub(super) fn is_full(why: &str) -> bool {
     ["No space left on device", "Disk quota exceeded"].iter().any(|sign| why.contains(sign))
+}
+
+/// With less than this, what fails fails for want of room: git does not always say so.
+const NEARLY_FULL: u64 = 1 << 20;
+
+/// The words of a failure; if it is for want of room, they say so.
+pub(super) fn why(ctx: &Context, failure: String) -> String {
+    let free = nix::sys::statvfs::statvfs(ctx.root.path())
+        .map_or(u64::MAX, |stat| stat.blocks_available() * stat.fragment_size());
+    if free >= NEARLY_FULL || is_full(&failure) {
+        return failure;
+    }
+    format!("{}: {failure}", std::io::Error::from_raw_os_error(nix::libc::ENOSPC))
 }
 
 /// Does it, again and again as long as there is no room for it, up to ten minutes.

@@ -179,8 +179,8 @@ fn make_clone(
         make_private_dir(&completed).map_err(|e| e.to_string())?;
         let name = store::patch_name(&run.repo, &run.run);
         // It is nowhere else any more.
-        let path = completed.join(name);
-        patiently(|| write_private(&path, &patch)).map_err(|e| e.to_string())?;
+        let kept = completed.join(name);
+        patiently(|| write_private(&kept, &patch)).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))
 }

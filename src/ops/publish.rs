@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
-use super::patience::is_full;
+use super::patience::{self, is_full};
 use super::step::record;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
@@ -232,7 +232,7 @@ impl Publishing<'_> {
         let fence = self.hold.as_ref().zip(next.as_ref());
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
-            let why = e.to_string();
+            let why = patience::why(self.ctx, e.to_string());
             let passes = looks_passing(&why) || is_full(&why);
             if passes { Refused::Later(why) } else { Refused::Final(why) }
         })?;

@@ -1,7 +1,7 @@
 //! The phase after the agent: what is really there.
 
 use super::jailing::ask_inside;
-use super::patience::is_full;
+use super::patience::{self, is_full};
 use super::{Context, filing};
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
 use crate::git::Mirror;
@@ -25,7 +25,8 @@ pub(super) fn verify(
         return Ok((work, ended));
     }
     // What is wrong with this machine for a moment must not cost an agent's work.
-    match collect(ctx, run).or_else(|_| collect(ctx, run)) {
+    let collected = collect(ctx, run).or_else(|_| collect(ctx, run));
+    match collected.map_err(|failure| patience::why(ctx, failure)) {
         Err(why) if is_full(&why) => Err(why),
         Err(why) => {
             let work = Work::default();
