@@ -10,13 +10,13 @@ use clap::CommandFactory;
 
 use super::block_on;
 use super::complete::Style;
-use crate::domain::{BranchName, WorkerId};
+use crate::domain::{BranchName, Rlimits, WorkerId};
 use crate::failpoint::{Trouble, around};
 use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{Orders, Verdict};
+use crate::sandbox::inside::{NO_AGENT, Orders, Verdict, limit};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
 /// of everything that people can say would take a good part of each start.
@@ -149,6 +149,7 @@ fn clone_inside() -> Result<(), Failure> {
     // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
     // ever. Our death is the jail's end, and so everybody's in it.
     nix::unistd::alarm::set(TOO_LONG_SECS);
+    limit(&Rlimits::default()).map_err(fail)?;
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
     let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
@@ -197,7 +198,7 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
         // The clone could not be made ready, or the supervisor is gone.
         return Ok(ExitCode::FAILURE);
     }
-    let fault = orders.canary.try_all().err();
+    let fault = orders.canary.try_all().and_then(|()| limit(&orders.rlimits)).err();
     close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;
@@ -208,7 +209,9 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
     let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
-    Err(fail(format!("cannot start {}: {e}", argv[0].display())))
+    // After its own first line the supervisor heeds another one only with this exit code.
+    answer(&Verdict { jail_fault: Some(format!("cannot start {}: {e}", argv[0].display())) })?;
+    Ok(ExitCode::from(NO_AGENT))
 }
 
 #[cfg(test)]

@@ -75,6 +75,44 @@ impl<'de> Deserialize<'de> for Keep {
     }
 }
 
+/// Bytes, as a number or as people write them: `512MB`, `8GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        let wrong = |text: &str| {
+            serde::de::Error::custom(format!(
+                "{text:?} is not a number of bytes; write it like \"50MB\" or \"8GiB\""
+            ))
+        };
+        match Written::deserialize(d)? {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => parse_size(&text).map(Self).ok_or_else(|| wrong(&text)),
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let factor = match unit.trim() {
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -88,6 +126,8 @@ pub(super) struct File {
     pub(super) credentials: CredentialsSection,
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
+    pub(super) publish: PublishSection,
+    pub(super) redact: RedactSection,
     pub(super) retention: RetentionSection,
     pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
@@ -148,6 +188,10 @@ pub(super) struct CredentialsSection {
 pub(super) struct SandboxSection {
     pub(super) mode: JailMode,
     pub(super) read_only: Vec<PathBuf>,
+    pub(super) read_write: Vec<PathBuf>,
+    pub(super) memory: Option<Size>,
+    pub(super) processes: Option<u64>,
+    pub(super) file_size: Option<Size>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,6 +205,27 @@ impl Default for GitSection {
     fn default() -> Self {
         Self { fetch_max_age: None, claims: true }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PublishSection {
+    pub(super) max_files: u64,
+    pub(super) max_bytes: Size,
+    pub(super) allow_protected: Vec<RepoPattern>,
+}
+
+impl Default for PublishSection {
+    fn default() -> Self {
+        Self { max_files: 1_000, max_bytes: Size(50_000_000), allow_protected: Vec::new() }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RedactSection {
+    pub(super) env: Vec<String>,
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -279,6 +344,8 @@ mod tests {
             "credentials",
             "sandbox",
             "git",
+            "publish",
+            "redact",
             "retention",
             "retry",
         ] {
@@ -294,6 +361,20 @@ mod tests {
             for key in known.split('`').skip(3).step_by(2) {
                 assert!(table.contains_key(key), "the README does not show {section}.{key}");
             }
+        }
+    }
+
+    #[test]
+    fn sizes_are_as_people_write_them() {
+        let size = |text: &str| {
+            let text = format!("[sandbox]\nmemory = {text}");
+            parse(&text, Path::new("c")).map(|file| file.sandbox.memory.unwrap().0)
+        };
+        assert_eq!(size("8_000").unwrap(), 8000);
+        assert_eq!(size("'50MB'").unwrap(), 50_000_000);
+        assert_eq!(size("'8 GiB'").unwrap(), 8 << 30);
+        for bad in ["'8'", "'GiB'", "'8G'", "'-1MB'", "'99999999999GiB'", "''"] {
+            assert!(size(bad).unwrap_err().to_string().contains("number of bytes"), "{bad}");
         }
     }
 

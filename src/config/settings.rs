@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
 use super::{ApprovedIn, Env, Error, Trust, env};
-use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern};
+use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern, Rlimits};
 use crate::plan::gc::Retention;
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 use crate::store::read_text;
@@ -76,12 +76,26 @@ pub struct Settings {
     pub sandbox: JailMode,
     /// More paths that agents may read.
     pub read_only: Vec<PathBuf>,
+    /// More paths that agents may write.
+    pub read_write: Vec<PathBuf>,
+    /// What an agent's processes may take.
+    pub rlimits: Rlimits,
     /// How old a mirror may be before it is fetched again.
     pub fetch_max_age: Duration,
     /// How long things are kept.
     pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
+    /// How many paths a run may change and be published.
+    pub max_files: u64,
+    /// How many bytes its commits may bring along.
+    pub max_bytes: u64,
+    /// Repositories whose protected paths may be changed.
+    pub allow_protected: Vec<RepoPattern>,
+    /// More variables whose values are written down nowhere.
+    pub redact_env: Vec<String>,
+    /// A file with more such values, one on each line.
+    pub redact_file: Option<PathBuf>,
     /// How runs are tried again.
     pub retry: Retry,
     /// `[executors.NAME]`.
@@ -180,6 +194,32 @@ impl Settings {
                         .into(),
             });
         }
+        let token_file = file.github.token_file.map(&tilde);
+        let read_only: Vec<_> = file.sandbox.read_only.into_iter().map(&tilde).collect();
+        let read_write: Vec<_> = file.sandbox.read_write.into_iter().map(&tilde).collect();
+        let walls = [Some(&root), Some(&user_home), Some(&config_dir), token_file.as_ref()];
+        for (key, paths, write) in
+            [("read_only", &read_only, false), ("read_write", &read_write, true)]
+        {
+            for path in paths {
+                check_extra(key, path, write, &root, &walls)?;
+            }
+        }
+        let defaults = Rlimits::default();
+        let rlimits = Rlimits {
+            memory: file.sandbox.memory.map(|size| size.0),
+            processes: file.sandbox.processes.unwrap_or(defaults.processes),
+            file_size: file.sandbox.file_size.map_or(defaults.file_size, |size| size.0),
+        };
+        if rlimits.processes < 16 || rlimits.file_size < 1 << 20 {
+            return Err(Error::Value {
+                place: "[sandbox]".into(),
+                message:
+                    "`processes` must be at least 16 and `file_size` 1MiB: no agent runs with \
+                          less"
+                        .into(),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -193,7 +233,7 @@ impl Settings {
             executor: file.executor.unwrap_or_else(|| CLAUDE.into()),
             api_url: base_url("the API URL", &api_url)?,
             server_url: base_url("the server URL", &server_url)?,
-            token_file: file.github.token_file.map(tilde),
+            token_file,
             only_label: file.assign.label,
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
@@ -206,11 +246,18 @@ impl Settings {
             credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
-            read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            read_only,
+            read_write,
+            rlimits,
             claims: file.git.claims,
             retry: retry(&file.retry)?,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
+            redact_env: file.redact.env,
+            redact_file: file.redact.file.map(tilde),
+            max_files: file.publish.max_files,
+            max_bytes: file.publish.max_bytes.0,
+            allow_protected: file.publish.allow_protected,
             executors: file
                 .executors
                 .into_iter()
@@ -317,6 +364,44 @@ fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
         return wrong("`path` and `args` are for `claude`; write them into `command`");
     } else if !section.repository_settings.is_empty() {
         return wrong("`repository_settings` is for `claude`");
+    }
+    Ok(())
+}
+
+/// Refuses a path whose visibility would open a wall: one that leads to homes and records, or to the
+/// user's own home as a whole, or into what the kernel shows of the host.
+fn check_extra(
+    key: &str,
+    path: &Path,
+    write: bool,
+    root: &Path,
+    walls: &[Option<&PathBuf>],
+) -> Result<(), Error> {
+    let wrong = |message: &str| {
+        let place = format!("[sandbox] {key} {:?}", path.to_string_lossy());
+        Err(Error::Value { place, message: message.to_owned() })
+    };
+    if !path.is_absolute() {
+        return wrong("it must be an absolute path");
+    }
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for path in [path.to_owned(), real(path)] {
+        let covers = |wall: &Path| wall.starts_with(&path) || real(wall).starts_with(&path);
+        let inside = |wall: &Path| path.starts_with(wall) || path.starts_with(real(wall));
+        if walls.iter().flatten().any(|wall| covers(wall)) || inside(root) {
+            return wrong(
+                "it would show agents the records, other homes, your home or your token: name \
+                 something smaller",
+            );
+        }
+        let kernel = ["/proc", "/sys", "/dev", "/run"];
+        let system = ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/var"];
+        if kernel.iter().any(|dir| path.starts_with(dir)) {
+            return wrong("agents have a place of their own there");
+        }
+        if write && system.iter().any(|dir| path == Path::new(dir)) {
+            return wrong("agents must not change the system");
+        }
     }
     Ok(())
 }

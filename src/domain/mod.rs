@@ -9,6 +9,7 @@ mod credentials;
 mod draft;
 mod ids;
 mod issue;
+pub mod redact;
 mod run;
 pub mod text;
 
@@ -19,5 +20,5 @@ pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, Wo
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
 pub use run::{
     AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome,
-    Pause, Phase, Run, Tried, Work, minutes,
+    Pause, Phase, Rlimits, Run, Tried, Work, minutes,
 };

@@ -114,6 +114,12 @@ impl Outcome {
         }
     }
 
+    /// Whether the agent tried and did not come to an end of its own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
     /// Whether a person has to look before the issue may be taken again.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
@@ -162,6 +168,23 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { wall_clock_secs: 2 * 3600, silence_secs: 20 * 60, grace_secs: 10 }
+    }
+}
+
+/// What each process of an agent may take, by the kernel's own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    /// Bytes of memory that it may have for itself.
+    pub memory: Option<u64>,
+    /// Processes and threads of the whole jail.
+    pub processes: u64,
+    /// The largest file that it may write, in bytes.
+    pub file_size: u64,
+}
+
+impl Default for Rlimits {
+    fn default() -> Self {
+        Self { memory: None, processes: 4096, file_size: 16 << 30 }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Context, context, custody};
 use crate::domain::{JailMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
 use crate::failpoint::{Effect, Trouble};
-use crate::process::{command, spawn};
+use crate::process::{Fence, command, spawn};
 use crate::sandbox::inside::Orders;
 
 /// How a run's agent is started.
@@ -97,12 +97,23 @@ impl Anteroom {
             canary: canary(ctx, &run.worker, Some(&mirror), &jail.binds),
             cwd: ctx.root.clone_of(&run.worker, &run.repo),
             stdin: if on_stdin { PROMPT_INSIDE } else { "/dev/null" }.into(),
+            rlimits: ctx.settings.rlimits,
         };
         let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
         let mut argv = own_words(&["jail", "enter", &orders, "--"]);
         argv.extend(start.invocation.argv.iter().map(Into::into));
         let child = start.spawn(jailed(&jail, &argv), Stdio::piped(), ctx, run)?;
         Ok(Self(Some(child)))
+    }
+
+    /// Bounds what all processes in there may take together, where that needs more than limits of
+    /// each. As long as it is kept.
+    pub(super) fn fence(&self, ctx: &Context, run: &Run) -> Option<Fence> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut root = DefaultHasher::new();
+        ctx.root.path().hash(&mut root);
+        let name = format!("claude-workers-{:016x}-{}", root.finish(), run.worker);
+        Fence::around(self.0.as_ref()?.id(), &name, &ctx.settings.rlimits)
     }
 
     /// Says the word.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{Outcome, Run, RunId, WorkerId};
+use crate::domain::{Run, RunId, WorkerId};
 use crate::store::{self, Archived, State, Worker};
 
 /// A run, and what is kept of it. As JSON it is versioned; fields may be added to a version.
@@ -17,7 +17,7 @@ use crate::store::{self, Archived, State, Worker};
 pub struct Shown {
     /// Version of the shape.
     pub version: u32,
-    /// `finished`, or what its worker is: `busy`, `stopped` or `crashed`.
+    /// `finished`, or what its worker is: `busy`, `stopped`, `waiting` or `crashed`.
     pub state: &'static str,
     /// Whether a person has cleared it with `reset`.
     pub cleared: bool,
@@ -33,7 +33,8 @@ pub struct Shown {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
-    /// `record`, `log`, `supervisor log`, `prompt`, `request` or `patch`.
+    /// `record`, `log`, `supervisor log`, `prompt`, `request`, `patch` (of what an earlier run left) or
+    /// `unpublished` (a patch too: commits that may not be published).
     pub what: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -148,8 +149,7 @@ fn newest_first(ctx: &Context, id: &WorkerId) -> Result<Vec<Archived>, Failure> 
 fn under_way(worker: Worker) -> Option<(&'static str, Box<Run>)> {
     match worker.state {
         State::Busy(run) => Some(("busy", run)),
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => Some(("stopped", run)),
-        State::Crashed(run) => Some(("crashed", run)),
+        State::Crashed(run) => Some((run.lies(), run)),
         State::Idle | State::Starting | State::Broken(_) => None,
     }
 }
@@ -222,6 +222,7 @@ impl Place {
             }
         };
         files.push(("patch", dir.join(store::patch_name(&run.repo, &run.run))));
+        files.push(("unpublished", dir.join(store::unpublished_name(&run.repo, &run.run))));
         let kept = |(what, path): (&'static str, PathBuf)| {
             let meta = std::fs::symlink_metadata(&path).ok()?;
             let removed_at = emptied(&meta).filter(|_| what == LOG && state == "finished");

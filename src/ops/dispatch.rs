@@ -10,7 +10,7 @@ use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::init::load_values;
 use super::trust::Trusted;
-use super::{Context, Exit, Failure, custody};
+use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
     AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
@@ -89,6 +89,7 @@ pub async fn dispatch(
     };
     let mut run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
+    secrets::clean(&mut run, &secrets::redactor(ctx, lock.worker())?);
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));

@@ -200,8 +200,12 @@ fn workers(ctx: &Context) -> Vec<Check> {
                     State::Crashed(run) => checks.push(check(
                         &format!("worker {}", worker.id),
                         Grade::Warning,
-                        format!("crashed with {}", run.subject()),
-                        Some("the next `assign` carries on"),
+                        format!("{} with {}", run.lies(), run.subject()),
+                        Some(match run.lies() {
+                            "stopped" => "`restart` carries on, `reset` clears it",
+                            "waiting" => "a later `assign` carries on; `restart` does now",
+                            _ => "the next `assign` carries on",
+                        }),
                     )),
                     State::Idle | State::Busy(_) | State::Starting => {}
                 }
@@ -242,9 +246,10 @@ fn credentials(ctx: &Context) -> Vec<Check> {
         return checks;
     }
     let late = ctx.settings.credential_mode == CredentialMode::Broker && !copied.is_empty();
-    let (grade, mend) = match late {
-        true => (Grade::Warning, Some("claude-workers refresh --all")),
-        false => (Grade::Ok, None),
+    let (grade, mend) = if late {
+        (Grade::Warning, Some("claude-workers refresh --all"))
+    } else {
+        (Grade::Ok, None)
     };
     checks.insert(0, check("credentials", grade, found.join("; "), mend));
     checks

@@ -66,6 +66,10 @@ pub(super) fn agent_jail(
             jail.binds.push(Bind::read(path));
         }
     }
+    let home = ctx.root.home(&run.worker);
+    let writable = ctx.settings.read_write.iter().filter(|path| path.exists());
+    // One that is in a directory of the others, or in a home, is not hidden by it.
+    jail.binds.extend(writable.filter(|path| !path.starts_with(&home)).map(Bind::write));
     Ok(jail)
 }
 
@@ -220,6 +224,7 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
         canary: canary(ctx, worker, None, &jail.binds),
         cwd: jail.cwd.clone(),
         stdin: "/dev/null".into(),
+        rlimits: ctx.settings.rlimits,
     };
     let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
     let mut child = jailed(&jail, &own_words(&["jail", "enter", &orders, "--", "/usr/bin/true"]));

@@ -14,6 +14,7 @@ use super::patience::patiently;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
 use super::{Context, custody};
+use crate::domain::redact::Redactor;
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
@@ -27,7 +28,11 @@ use crate::store::{self, make_private_dir, write_private};
 ///
 /// # Errors
 /// Why the run cannot start, in words.
-pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+pub(super) fn prepare(
+    ctx: &Context,
+    run: &mut Run,
+    redactor: &Redactor,
+) -> Result<Option<Anteroom>, String> {
     custody::check(ctx, &run.worker)?;
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
         run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
@@ -53,7 +58,7 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
     let paths = ctx.root.record(&run.worker);
     write_prompt(&paths.prompt(), b"")?;
     let mut room = Ok(None);
-    let prepared = make_clone(ctx, run, url, again, || {
+    let prepared = make_clone(ctx, run, url, (again, redactor), || {
         if run.sandbox == JailMode::Bwrap {
             room = Anteroom::open(ctx, run).map(Some);
         }
@@ -137,7 +142,7 @@ fn make_clone(
     ctx: &Context,
     run: &Run,
     url: String,
-    keep: bool,
+    (keep, redactor): (bool, &Redactor),
     meanwhile: impl FnOnce(),
 ) -> Result<Prepared, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
@@ -179,7 +184,7 @@ fn make_clone(
         make_private_dir(&completed).map_err(|e| e.to_string())?;
         let name = store::patch_name(&run.repo, &run.run);
         // It is nowhere else any more.
-        let kept = completed.join(name);
+        let (kept, patch) = (completed.join(name), redactor.bytes(&patch));
         patiently(|| write_private(&kept, &patch)).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))

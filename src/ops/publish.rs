@@ -9,7 +9,8 @@ use super::hold::Hold;
 use super::patience::{self, is_full};
 use super::step::record;
 use super::trust::Trusted;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, secrets};
+use crate::domain::redact::Redactor;
 use crate::domain::{
     BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
     WorkerId, text,
@@ -78,6 +79,7 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
         github: &github,
         run: &run,
         hold,
+        redactor: secrets::redactor(ctx, worker)?,
         claim: None,
         ended,
         done: Published::default(),
@@ -92,6 +94,8 @@ struct Publishing<'a> {
     ctx: &'a Context,
     github: &'a GitHub,
     run: &'a Run,
+    /// Knows what must not be said.
+    redactor: Redactor,
     /// The issue's claim.
     hold: Option<(Hold<'a>, &'a ClaimHeld)>,
     /// Where that was seen last.
@@ -128,7 +132,7 @@ impl Publishing<'_> {
         }
         let Some(issue) = self.run.issue else { return Ok(()) };
         if let Some(body) = self.comment_text(&work) {
-            let result = self.comment(issue, &body).await;
+            let result = self.comment(issue, &self.redactor.text(&body)).await;
             self.note(result, "the comment")?;
         }
         self.labels(issue).await?;
@@ -245,6 +249,7 @@ impl Publishing<'_> {
             return Ok(open);
         }
         let (title, body) = self.pull_text(work);
+        let (title, body) = (self.redactor.text(&title), self.redactor.text(&body));
         let new = NewPull { head: branch, base, title: &title, body: &body };
         self.github.create_pull(&self.run.repo, new).await.map_err(refused)
     }

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::drift::DriftEntry;
+use super::reconcile::clock;
 use super::unknown::no_such_worker;
 use super::{Context, Failure, custody};
 use crate::domain::{CredentialMode, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
+use crate::plan::reconcile::left;
 use crate::process::Identity;
 use crate::store::{self, Line, Skipped, State};
 
@@ -36,7 +38,7 @@ pub struct Status {
 pub struct WorkerStatus {
     /// Its id.
     pub id: WorkerId,
-    /// `idle`, `starting`, `busy`, `stopped`, `crashed` or `broken`.
+    /// `idle`, `starting`, `busy`, `stopped`, `waiting`, `crashed` or `broken`.
     pub state: &'static str,
     /// Whether its home holds credentials for GitHub; unknown if its record does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,11 +104,10 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
         State::Idle => ("idle", None, None),
         State::Starting => ("starting", None, None),
         State::Busy(run) => ("busy", task(run), None),
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => {
-            ("stopped", task(run), None)
-        }
+        State::Crashed(run) if run.lies() == "stopped" => ("stopped", task(run), None),
         State::Crashed(run) => {
             let problem = match run.phase {
+                _ if run.pause.is_some() => waits(&run),
                 Phase::Publishing => format!(
                     "waits to be published{}; the next `assign` carries on",
                     run.unsaid.first().map(|w| format!(" ({w})")).unwrap_or_default()
@@ -115,7 +116,7 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
                     "its supervisor died while it was {phase}; the next `assign` carries on"
                 ),
             };
-            ("crashed", task(run), Some(problem))
+            (run.lies(), task(run), Some(problem))
         }
         State::Broken(why) => ("broken", None, Some(why)),
     };
@@ -128,6 +129,19 @@ pub(super) fn elapsed_secs(run: &Run, at_work: bool, now: Timestamp) -> i64 {
     let age = Identity::recorded(run).filter(|_| at_work).and_then(|supervisor| supervisor.age());
     let by_clock = now.as_second() - run.working_since().as_second();
     age.map_or(by_clock, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)).max(0)
+}
+
+/// Of a run that waits for its next attempt: until when, and why.
+fn waits(run: &Run) -> String {
+    let clock = clock();
+    let left = run.pause.as_ref().map(|pause| left(pause, &clock)).unwrap_or_default();
+    let until = clock.now.saturating_add(left).unwrap_or(clock.now);
+    let why = run.tried.last().map(|last| format!(" (attempt {}: {})", last.attempt, last.why));
+    format!(
+        "waits for another attempt until {}{}; `restart` starts it now",
+        until.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        why.unwrap_or_default()
+    )
 }
 
 pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {

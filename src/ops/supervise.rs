@@ -20,15 +20,17 @@ use super::patience::{is_full, patiently};
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
 use super::reconcile::{cgroup_name, clock, next};
+use super::secrets;
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
-use crate::domain::{AgentReport, JailMode, Outcome, Phase, Run, WorkerId, text};
+use crate::domain::redact::{Redactor, Stream};
+use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::failpoint::{Effect, Trouble};
 use crate::plan::reconcile::{Action, another};
 use crate::process::{self, End, Uptime, Watched, cgroup};
-use crate::sandbox::inside::Verdict;
+use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
@@ -55,13 +57,19 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         }
     }
     let ctx = &keep_settings(ctx, &run)?;
+    let redactor = secrets::redactor(ctx, worker)?;
     run.cgroup = match run.sandbox {
         // Its end is the end of all that is in it.
         JailMode::Bwrap => None,
         JailMode::None => cgroup::enter(&cgroup_name(&run)),
     };
     let group = run.cgroup.clone();
-    let done = Supervisor { ctx, lock, run, room: None, began: Clocks::now() }.run();
+    let began = Clocks::now();
+    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None, began };
+    let done = supervisor.run().map_err(|failure| Failure {
+        message: redactor.text(&failure.message).into_owned(),
+        ..failure
+    });
     if let Some(group) = group {
         cgroup::leave(&group);
     }
@@ -94,6 +102,8 @@ struct Supervisor<'a> {
     ctx: &'a Context,
     lock: WorkerLock,
     run: Run,
+    /// Knows what must not be written down.
+    redactor: Redactor,
     /// Where the agent will work, between the phases `preparing` and `running`.
     room: Option<Anteroom>,
     /// When it was taken up.
@@ -119,6 +129,7 @@ impl Clocks {
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), Failure> {
+        secrets::clean(&mut self.run, &self.redactor);
         // Here nobody waits for room: the dispatcher is waiting for us.
         store::write_task(&self.ctx.root, &self.lock, &self.run)?;
         release_standard_streams().map_err(|e| {
@@ -127,7 +138,7 @@ impl Supervisor<'_> {
         loop {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
-                Phase::Preparing => match prepare(self.ctx, &mut self.run) {
+                Phase::Preparing => match prepare(self.ctx, &mut self.run, &self.redactor) {
                     Ok(room) => {
                         self.room = room;
                         self.enter(Phase::Running)?;
@@ -151,8 +162,9 @@ impl Supervisor<'_> {
                 }
                 Phase::Verifying => {
                     let agent = self.run.agent.clone().unwrap_or_default();
-                    let (work, ended) = patiently(|| verify(self.ctx, &self.run, &agent))
-                        .map_err(|why| self.waits("looked at", &why))?;
+                    let verified =
+                        patiently(|| verify(self.ctx, &self.run, &agent, &self.redactor));
+                    let (work, ended) = verified.map_err(|why| self.waits("looked at", &why))?;
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -171,6 +183,7 @@ impl Supervisor<'_> {
                         self.publish()?;
                         self.run.clock_set_secs = self.began.set_since();
                         self.run.ended_at = Some(Timestamp::now());
+                        secrets::clean(&mut self.run, &self.redactor);
                     }
                     patiently(|| store::archive(&self.ctx.root, &self.lock, &self.run))?;
                     return Ok(());
@@ -181,16 +194,21 @@ impl Supervisor<'_> {
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
-        let Some(ended) = self.run.ended.clone() else { return false };
-        let clock = clock();
-        let Some(pause) = another(&self.run, &ended, &self.ctx.settings.retry, &clock) else {
-            return false;
-        };
-        self.run.try_again(&ended, pause, clock.now);
-        true
+        let (run, clock) = (&mut self.run, clock());
+        let Some(ended) = run.ended.clone() else { return false };
+        if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
+            run.try_again(&ended, pause, clock.now);
+            return true;
+        }
+        if run.failures > 0 && ended.outcome.is_failure() {
+            let why = format!("{} (attempt {})", ended.why, run.attempt);
+            run.ended = Some(Ended { why, ..ended });
+        }
+        false
     }
 
-    fn save(&self) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), Failure> {
+        secrets::clean(&mut self.run, &self.redactor);
         Ok(patiently(|| store::write_task(&self.ctx.root, &self.lock, &self.run))?)
     }
 
@@ -260,6 +278,7 @@ impl Supervisor<'_> {
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
         let log = open_log(&paths.log())?;
+        let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -270,7 +289,10 @@ impl Supervisor<'_> {
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
             room: MAX_LOG,
+            streams: [(); 2].map(|()| Stream::new(self.redactor.clone())),
             said: Vec::new(),
+            no_agent: None,
+            begun: !jailed_run,
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
             output.take(is_err, line, whole)
@@ -317,8 +339,14 @@ struct Output {
     verdict: Entry,
     /// Bytes that the log may still grow by.
     room: u64,
+    /// Standard output and standard error without secrets.
+    streams: [Stream; 2],
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
+    /// The last line of standard output, if it is the only one and says why there is no agent.
+    no_agent: Option<String>,
+    /// Whether the agent's output has begun.
+    begun: bool,
 }
 
 impl Output {
@@ -335,6 +363,14 @@ impl Output {
                 return false;
             }
         }
+        if !is_err {
+            let first = !std::mem::replace(&mut self.begun, true);
+            let verdict = first.then(|| serde_json::from_slice::<Verdict>(line).ok()).flatten();
+            // The agent could say so too.
+            self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
+        }
+        let clean = self.streams[usize::from(is_err)].push(line, line.ends_with(b"\n"));
+        let line = &*clean;
         self.keep(line);
         if is_err {
             self.reader.error_line(line);
@@ -355,8 +391,12 @@ impl Output {
         }
     }
 
-    fn report(self, watched: &Watched, run: &Run) -> AgentReport {
+    fn report(mut self, watched: &Watched, run: &Run) -> AgentReport {
         use std::os::unix::process::ExitStatusExt;
+        for stream in 0..self.streams.len() {
+            let held = self.streams[stream].push(b"", true).into_owned();
+            self.keep(&held);
+        }
         let status: ExitStatus = watched.status;
         let (exit_code, signal) = match (status.code(), status.signal()) {
             // The jail reports a signal in the shell's way.
@@ -374,7 +414,7 @@ impl Output {
             ..AgentReport::default()
         };
         report.not_started = match self.verdict {
-            Entry::Passed => None,
+            Entry::Passed => self.no_agent.filter(|_| exit_code == Some(i32::from(NO_AGENT))),
             Entry::Refused(why) => Some(format!("the sandbox does not hold: {why}")),
             Entry::Awaited if report.stopped => None,
             Entry::Awaited => Some(format!(

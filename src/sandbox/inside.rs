@@ -7,7 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
+
+use crate::domain::Rlimits;
 
 /// What our own program is to do as the first process in an agent's jail. It waits for a byte on its
 /// standard input first; without one it ends.
@@ -19,6 +22,8 @@ pub struct Orders {
     pub cwd: PathBuf,
     /// The agent's standard input.
     pub stdin: PathBuf,
+    /// What its processes may take.
+    pub rlimits: Rlimits,
 }
 
 /// What the canary tries.
@@ -62,6 +67,35 @@ impl Canary {
     }
 }
 
+/// More open files than any honest program has.
+const MAX_FILES: u64 = 65_536;
+
+/// Sets the limits of this process and of all that come from it. They cannot be raised again.
+///
+/// # Errors
+/// When the kernel refuses one: which, and why.
+pub fn limit(rlimits: &Rlimits) -> Result<(), String> {
+    let wanted = [
+        (Resource::RLIMIT_CORE, Some(0)),
+        (Resource::RLIMIT_NPROC, Some(rlimits.processes)),
+        (Resource::RLIMIT_FSIZE, Some(rlimits.file_size)),
+        // Not the address space: runtimes of agents reserve far more of that than they use.
+        (Resource::RLIMIT_DATA, rlimits.memory),
+    ];
+    let set = |what: Resource, soft: u64, hard: u64| {
+        setrlimit(what, soft, hard).map_err(|e| format!("{what:?} cannot be set: {e}"))
+    };
+    for (what, most) in wanted {
+        let Some(most) = most else { continue };
+        let (_, hard) = getrlimit(what).map_err(|e| format!("{what:?} cannot be read: {e}"))?;
+        // A machine that allows less is not asked for more.
+        set(what, most.min(hard), most.min(hard))?;
+    }
+    let files = Resource::RLIMIT_NOFILE;
+    let (soft, hard) = getrlimit(files).map_err(|e| format!("{files:?} cannot be read: {e}"))?;
+    set(files, soft.min(MAX_FILES), hard.min(MAX_FILES))
+}
+
 fn may_write(dir: &Path) -> bool {
     tempfile::Builder::new().prefix(".canary-").tempfile_in(dir).is_ok()
 }
@@ -73,6 +107,10 @@ pub struct Verdict {
     /// `None`: all is as it must be.
     pub jail_fault: Option<String>,
 }
+
+/// The exit code when the walls hold and the agent's program cannot be started: a second verdict, the
+/// last line of all, says why. (A file may be there and its interpreter not.)
+pub const NO_AGENT: u8 = 71;
 
 #[cfg(test)]
 mod tests {

@@ -37,7 +37,7 @@ pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use clock::believed_time;
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
-    completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end,
+    completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end, unpublished_name,
 };
 pub use layout::{RecordPaths, Root};
 pub use line::Line;

@@ -77,13 +77,6 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         load_values(&ctx.root, id).map_err(|failure| report.problems.push(failure)).is_ok()
     });
     report.idle = idle.len();
-    for worker in &workers {
-        if let State::Broken(why) = &worker.state {
-            let what = format!("worker {} is broken: {why}", worker.id);
-            let hint = "look at what is named; `reset --force` sets a record aside";
-            report.problems.push(Failure::new(Exit::Failed, what).hint(hint));
-        }
-    }
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
@@ -112,6 +105,12 @@ fn put_right(ctx: &Context, workers: Vec<Worker>, dry_run: bool, report: &mut Re
         items = reconcile::apply(ctx, items);
     }
     for mut item in items {
+        for action in &item.actions {
+            if let Action::Report(why) = action {
+                let what = format!("worker {} is broken: {why}", item.worker);
+                report.problems.push(Failure::new(Exit::Failed, what));
+            }
+        }
         report.problems.extend(item.problem.take());
         if item.done
             && let Some(run) = item.taken_up()

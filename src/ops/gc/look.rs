@@ -20,7 +20,7 @@ use crate::plan::gc::{
 };
 use crate::store::{
     self, Archived, Line, Skipped, State, TEMPORARY, Worker, WorkerLock, patch_name, read_bounded,
-    run_id_at_end,
+    run_id_at_end, unpublished_name,
 };
 
 /// Looks at everything; what cannot be looked into is added to `left`.
@@ -126,6 +126,7 @@ fn see_run(one: &Archived, line: Line, files: &HashMap<String, Metadata>) -> See
         (Thing::Log, name("log")),
         (Thing::SupervisorLog, name("supervisor.log")),
         (Thing::Patch, patch_name(&line.repo, &line.run)),
+        (Thing::Patch, unpublished_name(&line.repo, &line.run)),
         (Thing::Record, name("json")),
     ];
     let piece = |(thing, name): (Thing, String)| {
