@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
+use super::patience::{self, is_full};
 use super::step::record;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, secrets};
@@ -243,10 +244,10 @@ impl Publishing<'_> {
         let fence = self.hold.as_ref().zip(next.as_ref());
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
-            let why = e.to_string();
-            // Git did not even run, or the disk is full: no word of the remote's.
+            // Git did not even run: no word of the remote's.
             let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
-            let later = ours || looks_passing(&why);
+            let why = patience::why(self.ctx, e.to_string());
+            let later = ours || looks_passing(&why) || is_full(&why);
             if later { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         let refused = |e: Error| {
