@@ -17,6 +17,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "process",
             "executor",
             "sandbox",
+            "egress",
             "github",
             "git",
             "fakehub",

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use crate::domain::{CredentialMode, JailMode, RepoPattern, text};
+use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern, text};
+use crate::plan::egress::{Registry, Rule};
 
 /// Who may start work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -121,6 +122,7 @@ pub(super) struct File {
     pub(super) limits: LimitsSection,
     pub(super) credentials: CredentialsSection,
     pub(super) sandbox: SandboxSection,
+    pub(super) network: NetworkSection,
     pub(super) git: GitSection,
     pub(super) publish: PublishSection,
     pub(super) redact: RedactSection,
@@ -190,6 +192,38 @@ pub(super) struct SandboxSection {
     pub(super) file_size: Option<Size>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NetworkSection {
+    pub(super) mode: Option<NetworkMode>,
+    pub(super) allow: Vec<Rule>,
+    pub(super) allow_local: Vec<Rule>,
+    pub(super) registries: Registries,
+}
+
+/// `true`, `false`, or some of them by name.
+#[derive(Debug, Default)]
+pub(super) struct Registries(pub(super) Vec<Registry>);
+
+impl<'de> Deserialize<'de> for Registries {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            All(bool),
+            Some(Vec<Registry>),
+        }
+        match Written::deserialize(d) {
+            Ok(Written::All(true)) => Ok(Self(Registry::ALL.to_vec())),
+            Ok(Written::All(false)) => Ok(Self(Vec::new())),
+            Ok(Written::Some(some)) => Ok(Self(some)),
+            Err(_) => Err(serde::de::Error::custom(
+                "`registries` is true, false, or a list of \"crates\", \"npm\", \"pypi\" and \"go\"",
+            )),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GitSection {
@@ -257,6 +291,8 @@ pub struct ExecutorSection {
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.
     pub pass_env: Vec<String>,
+    /// Hosts that this agent may reach, beside those that all may.
+    pub allow: Vec<Rule>,
 }
 
 /// Reads the file. `Ok(None)`: there is none, and none was asked for by name.
@@ -312,6 +348,11 @@ mod tests {
         assert!(fails("[limits]\nsilence = 'soon'").to_string().contains("\"soon\""));
         assert!(fails("[sandbox]\nmode = 'off'").to_string().contains("unknown variant"));
         assert!(fails("root = ").to_string().starts_with("c.toml:1:"));
+        let network = |key: &str| fails(&format!("[network]\n{key}")).to_string();
+        assert!(network("mode = 'off'").contains("unknown variant"));
+        assert!(network("allow = ['https://a.com']").contains("\"https://a.com\""));
+        assert!(network("allow = ['*.com']").contains("two names or more"));
+        assert!(network("registries = ['cargo']").contains("a list of \"crates\""));
     }
 
     #[test]
@@ -331,6 +372,7 @@ mod tests {
             "limits",
             "credentials",
             "sandbox",
+            "network",
             "git",
             "publish",
             "redact",

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
+use super::file::{
+    self, ExecutorSection, File, Keep, NetworkSection, RetentionSection, RetrySection, Span,
+};
 use super::{ApprovedIn, Env, Error, Trust, env};
-use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern, Rlimits};
+use crate::domain::{CredentialMode, JailMode, Limits, NetworkMode, RepoPattern, Rlimits};
+use crate::plan::egress::{Registry, Rule};
 use crate::plan::gc::Retention;
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 
@@ -22,6 +25,19 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--api-url`
     pub api_url: Option<String>,
+}
+
+/// What agents reach of the network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// In which way.
+    pub mode: NetworkMode,
+    /// Hosts of the open network, for every agent.
+    pub allow: Vec<Rule>,
+    /// Services on this machine or near it, for every agent; one host each.
+    pub allow_local: Vec<Rule>,
+    /// Package registries.
+    pub registries: Vec<Registry>,
 }
 
 /// The resolved settings.
@@ -71,6 +87,8 @@ pub struct Settings {
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
     pub sandbox: JailMode,
+    /// What agents reach of the network.
+    pub network: Network,
     /// More paths that agents may read.
     pub read_only: Vec<PathBuf>,
     /// More paths that agents may write.
@@ -159,8 +177,7 @@ impl Settings {
         };
         let api_url =
             setting(flags.api_url.as_ref(), env::API_URL, file.github.api_url, API_URL_DEFAULT);
-        let server_url =
-            setting(None, env::SERVER_URL, file.github.server_url, "https://github.com");
+        let server_url = setting(None, env::SERVER_URL, file.github.server_url, SERVER_URL_DEFAULT);
         let defaults = Limits::default();
         let secs = |span: Option<Span>, default| span.map_or(default, |s| s.0.as_secs());
         let limits = Limits {
@@ -241,6 +258,7 @@ impl Settings {
             credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
+            network: network(file.network, file.sandbox.mode)?,
             read_only,
             read_write,
             rlimits,
@@ -278,6 +296,13 @@ impl Settings {
         read_token(path).map(Some)
     }
 
+    /// Whether something to sign in to GitHub with is among what is copied into homes.
+    #[must_use]
+    pub fn copies_access_to_github(&self) -> bool {
+        let of_github = |name: &String| ["gh", "gh_token", "ssh"].contains(&name.as_str());
+        self.credentials.as_ref().is_none_or(|names| names.iter().any(of_github))
+    }
+
     /// Where gh keeps its configuration.
     #[must_use]
     pub fn gh_config_dir(&self, env: &Env) -> PathBuf {
@@ -290,6 +315,27 @@ impl Settings {
     pub fn clone_url(&self, repo: &crate::domain::RepoSlug) -> String {
         format!("{}/{repo}.git", self.server_url)
     }
+}
+
+fn network(section: NetworkSection, jail: JailMode) -> Result<Network, Error> {
+    let wrong = |message: String| Err(Error::Value { place: "[network]".into(), message });
+    let mode = match (section.mode, jail) {
+        (Some(mode @ (NetworkMode::Proxy | NetworkMode::None)), JailMode::None) => {
+            return wrong(format!("`mode = \"{mode}\"` needs a sandbox, and that is off"));
+        }
+        (Some(mode), _) => mode,
+        (None, JailMode::Bwrap) => NetworkMode::Proxy,
+        (None, JailMode::None) => NetworkMode::Host,
+    };
+    if let Some(wide) = section.allow_local.iter().find(|rule| !rule.is_one_host()) {
+        return wrong(format!("`allow_local` takes single hosts, not \"{wide}\""));
+    }
+    Ok(Network {
+        mode,
+        allow: section.allow,
+        allow_local: section.allow_local,
+        registries: section.registries.0,
+    })
 }
 
 fn retention(section: &RetentionSection) -> Retention {
@@ -324,7 +370,11 @@ fn retry(section: &RetrySection) -> Result<Retry, Error> {
 /// The name of the built-in executor for Claude Code.
 const CLAUDE: &str = "claude";
 
-const API_URL_DEFAULT: &str = "https://api.github.com";
+/// GitHub's own API.
+pub const API_URL_DEFAULT: &str = "https://api.github.com";
+
+/// GitHub's own server.
+pub const SERVER_URL_DEFAULT: &str = "https://github.com";
 
 fn base_url(what: &str, url: &str) -> Result<String, Error> {
     let wrong = |message: &str| {

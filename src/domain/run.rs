@@ -114,6 +114,12 @@ impl Outcome {
         }
     }
 
+    /// Whether the agent tried and did not come to an end of its own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
     /// Whether a person has to look before the issue may be taken again.
     #[must_use]
     pub fn needs_a_person(self) -> bool {
@@ -145,6 +151,33 @@ impl fmt::Display for JailMode {
             Self::None => "none",
         })
     }
+}
+
+/// What an agent reaches of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Allowed hosts, through a proxy that is the only way out.
+    Proxy,
+    /// Whatever this machine reaches: the user wrote so, or there is no jail.
+    Host,
+    /// Nothing.
+    None,
+}
+
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Proxy => "proxy",
+            Self::Host => "host",
+            Self::None => "none",
+        })
+    }
+}
+
+/// What the records say that were written before there was a choice.
+fn the_only_network() -> NetworkMode {
+    NetworkMode::Host
 }
 
 /// How long an agent may take, in whole seconds.
@@ -409,6 +442,9 @@ pub struct Run {
     /// The wall around the agent.
     #[serde(default)]
     pub sandbox: JailMode,
+    /// What the agent reaches of the network.
+    #[serde(default = "the_only_network")]
+    pub network: NetworkMode,
     /// The issue's claim on the remote, as this host last wrote it (or was just about to).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimHeld>,

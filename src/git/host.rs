@@ -35,7 +35,8 @@ impl HostEnv {
             ("LC_ALL".to_owned(), "C.UTF-8".to_owned()),
             ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
         ];
-        all.extend(vars.only(env::NETWORK));
+        all.extend(vars.only(env::PROXIES));
+        all.extend(vars.only(env::CERTIFICATES));
         all.extend(vars.only(&["GIT_SSL_CAINFO", "GIT_SSL_CAPATH"]));
         all.extend(vars.starting_with("GIT_CONFIG_"));
         all

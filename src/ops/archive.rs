@@ -2,13 +2,13 @@
 
 use std::cmp::Reverse;
 use std::fs::Metadata;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{Outcome, Run, RunId, WorkerId};
+use crate::domain::{Run, RunId, WorkerId};
 use crate::store::{self, Archived, State, Worker};
 
 /// A run, and what is kept of it. As JSON it is versioned; fields may be added to a version.
@@ -17,7 +17,7 @@ use crate::store::{self, Archived, State, Worker};
 pub struct Shown {
     /// Version of the shape.
     pub version: u32,
-    /// `finished`, or what its worker is: `busy`, `stopped` or `crashed`.
+    /// `finished`, or what its worker is: `busy`, `stopped`, `waiting` or `crashed`.
     pub state: &'static str,
     /// Whether a person has cleared it with `reset`.
     pub cleared: bool,
@@ -33,8 +33,8 @@ pub struct Shown {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
-    /// `record`, `log`, `supervisor log`, `prompt`, `request`, `patch` (of what an earlier run left) or
-    /// `unpublished` (a patch too: commits that may not be published).
+    /// `record`, `log`, `egress log`, `supervisor log`, `prompt`, `request`, `patch` (of what an earlier
+    /// run left) or `unpublished` (a patch too: commits that may not be published).
     pub what: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -58,9 +58,16 @@ impl Shown {
             None => Err(Failure::new(Exit::Failed, format!("{of} has no log"))),
         }
     }
+
+    /// What the agent asked of the network, if that is kept.
+    #[must_use]
+    pub fn egress_log(&self) -> Option<&Path> {
+        self.files.iter().find(|file| file.what == EGRESS_LOG).map(|file| file.path.as_path())
+    }
 }
 
 const LOG: &str = "log";
+const EGRESS_LOG: &str = "egress log";
 
 fn removed(of: &str, at: Timestamp) -> Failure {
     let day = at.strftime("%Y-%m-%d");
@@ -149,8 +156,7 @@ fn newest_first(ctx: &Context, id: &WorkerId) -> Result<Vec<Archived>, Failure> 
 fn under_way(worker: Worker) -> Option<(&'static str, Box<Run>)> {
     match worker.state {
         State::Busy(run) => Some(("busy", run)),
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => Some(("stopped", run)),
-        State::Crashed(run) => Some(("crashed", run)),
+        State::Crashed(run) => Some((run.lies(), run)),
         State::Idle | State::Starting | State::Broken(_) => None,
     }
 }
@@ -202,6 +208,7 @@ impl Place {
                 let files = vec![
                     ("record", paths.task()),
                     (LOG, paths.log()),
+                    (EGRESS_LOG, paths.egress_log()),
                     ("supervisor log", paths.supervisor_log()),
                     ("prompt", paths.prompt()),
                     ("request", paths.request()),
@@ -217,6 +224,7 @@ impl Place {
                 let files = vec![
                     ("record", record),
                     (LOG, one.file("log")),
+                    (EGRESS_LOG, one.file("egress.log")),
                     ("supervisor log", one.file("supervisor.log")),
                 ];
                 ("finished", Box::new(run), one.dir, files)

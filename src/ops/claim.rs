@@ -63,7 +63,12 @@ fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
             format!("worker {id} is busy with {} ({pid}{minutes}m)", run.subject())
         }
         State::Crashed(run) => {
-            format!("worker {id} crashed with {}; the next `assign` carries on", run.subject())
+            let subject = run.subject();
+            match run.lies() {
+                "stopped" => format!("worker {id} was stopped with {subject}"),
+                "waiting" => format!("worker {id} waits for another attempt at {subject}"),
+                _ => format!("worker {id} crashed with {subject}; the next `assign` carries on"),
+            }
         }
         State::Broken(why) => format!("worker {id} is broken: {why}"),
     }

@@ -250,6 +250,7 @@ fn record(
         resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
+        network: ctx.settings.network.mode,
         claim: None,
         agent: None,
         work: None,

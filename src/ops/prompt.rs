@@ -42,10 +42,12 @@ pub fn compose(
         run.worker, run.repo
     ));
     if run.attempt > 1 {
-        say(
-            "You were interrupted: what you had done is in the clone, committed or not. Look at it \
-             and carry on.",
-        );
+        let last = run.tried.last().filter(|last| last.attempt.saturating_add(1) == run.attempt);
+        let failed = last.is_some_and(|last| last.outcome.is_failure());
+        let what = if failed { "Your last attempt failed" } else { "You were interrupted" };
+        say(&format!(
+            "{what}: what you had done is in the clone, committed or not. Look at it and carry on."
+        ));
     }
     match (run.kind, run.issue) {
         (Kind::Implement, Some(issue)) => say(&format!("Your task: implement issue #{issue}.")),

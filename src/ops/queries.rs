@@ -6,10 +6,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::drift::DriftEntry;
+use super::reconcile::clock;
 use super::unknown::no_such_worker;
 use super::{Context, Failure, custody};
-use crate::domain::{CredentialMode, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use crate::domain::{
+    CredentialMode, JailMode, NetworkMode, Outcome, Phase, RepoSlug, Run, WorkerId,
+};
 use crate::plan::in_a_line;
+use crate::plan::reconcile::left;
 use crate::store::{self, Line, Skipped, State};
 
 /// The answer to `status`. As JSON it is versioned; fields may be added to a version.
@@ -22,6 +26,8 @@ pub struct Status {
     pub root: PathBuf,
     /// The configured wall around agents.
     pub sandbox: JailMode,
+    /// What agents reach of the network, as configured.
+    pub network: NetworkMode,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
     /// Where GitHub disagrees, if it was asked and answered.
@@ -35,7 +41,7 @@ pub struct Status {
 pub struct WorkerStatus {
     /// Its id.
     pub id: WorkerId,
-    /// `idle`, `starting`, `busy`, `stopped`, `crashed` or `broken`.
+    /// `idle`, `starting`, `busy`, `stopped`, `waiting`, `crashed` or `broken`.
     pub state: &'static str,
     /// Whether its home holds credentials for GitHub; unknown if its record does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +84,7 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         version: 1,
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
+        network: ctx.settings.network.mode,
         workers: workers.into_iter().map(|w| worker_status(ctx, w, now)).collect(),
         drift: None,
     })
@@ -98,11 +105,10 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
         State::Idle => ("idle", None, None),
         State::Starting => ("starting", None, None),
         State::Busy(run) => ("busy", task(run), None),
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => {
-            ("stopped", task(run), None)
-        }
+        State::Crashed(run) if run.lies() == "stopped" => ("stopped", task(run), None),
         State::Crashed(run) => {
             let problem = match run.phase {
+                _ if run.pause.is_some() => waits(&run),
                 Phase::Publishing => format!(
                     "waits to be published{}; the next `assign` carries on",
                     run.unsaid.first().map(|w| format!(" ({w})")).unwrap_or_default()
@@ -111,11 +117,24 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
                     "its supervisor died while it was {phase}; the next `assign` carries on"
                 ),
             };
-            ("crashed", task(run), Some(problem))
+            (run.lies(), task(run), Some(problem))
         }
         State::Broken(why) => ("broken", None, Some(why)),
     };
     WorkerStatus { id, state, credentials, task, problem }
+}
+
+/// Of a run that waits for its next attempt: until when, and why.
+fn waits(run: &Run) -> String {
+    let clock = clock();
+    let left = run.pause.as_ref().map(|pause| left(pause, &clock)).unwrap_or_default();
+    let until = clock.now.saturating_add(left).unwrap_or(clock.now);
+    let why = run.tried.last().map(|last| format!(" (attempt {}: {})", last.attempt, last.why));
+    format!(
+        "waits for another attempt until {}{}; `restart` starts it now",
+        until.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        why.unwrap_or_default()
+    )
 }
 
 pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {

@@ -193,7 +193,7 @@ pub(super) fn end_what_is_left(ctx: &Context, lock: &WorkerLock, run: &Run) -> R
     })
 }
 
-/// Does what is to be done.
+/// Does what is to be done. The caller holds the lock of the one tick at a time.
 pub(super) fn apply(ctx: &Context, mut items: Vec<Item>) -> Vec<Item> {
     for item in &mut items {
         if !item.actions.iter().any(Action::changes) {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::init::{credentials, load_values, remember_tools, values, with_blueprint, write_values};
 use super::stop::worker;
 use super::{Context, Exit, Failure};
-use crate::domain::{CredentialMode, Outcome, WorkerId};
+use crate::domain::{CredentialMode, WorkerId};
 use crate::home::{self, Changes, Credential, Report};
 use crate::store::{self, State, WorkerLock};
 
@@ -94,8 +94,11 @@ pub(super) fn take_idle(ctx: &Context, id: &WorkerId) -> Result<WorkerLock, Left
             ));
         }
         State::Crashed(run) => {
-            let stopped = run.outcome() == Some(Outcome::Stopped);
-            let how = if stopped { "was stopped" } else { "crashed" };
+            let how = match run.lies() {
+                "stopped" => "was stopped",
+                "waiting" => "waits for another attempt",
+                _ => "crashed",
+            };
             return Err(Left::For(not_now(format!("{how} with {}", run.subject())).hint(format!(
                 "carry it on with `claude-workers restart {id}`, or end it with `claude-workers \
                  reset {id}`"

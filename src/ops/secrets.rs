@@ -47,7 +47,7 @@ pub(super) fn redactor(ctx: &Context, worker: &WorkerId) -> Result<Redactor, Fai
     for (name, value) in own.chain(of_executors) {
         if is_secret(name) {
             add(name, value);
-        } else if env::NETWORK.contains(&name) {
+        } else if env::PROXIES.contains(&name) {
             add("proxy-password", password_in(value).unwrap_or_default());
         }
     }

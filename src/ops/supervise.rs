@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitStatus;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::anteroom::{Anteroom, Start};
+use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
@@ -24,12 +25,12 @@ use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
 use crate::domain::redact::{Redactor, Stream};
-use crate::domain::{AgentReport, JailMode, Outcome, Phase, Run, WorkerId, text};
+use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::failpoint::{Effect, Trouble, around};
 use crate::plan::reconcile::{Action, another};
 use crate::process::{self, End, Watched, cgroup};
-use crate::sandbox::inside::Verdict;
+use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
@@ -155,13 +156,17 @@ impl Supervisor<'_> {
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
-        let Some(ended) = self.run.ended.clone() else { return false };
-        let clock = clock();
-        let Some(pause) = another(&self.run, &ended, &self.ctx.settings.retry, &clock) else {
-            return false;
-        };
-        self.run.try_again(&ended, pause, clock.now);
-        true
+        let (run, clock) = (&mut self.run, clock());
+        let Some(ended) = run.ended.clone() else { return false };
+        if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
+            run.try_again(&ended, pause, clock.now);
+            return true;
+        }
+        if run.failures > 0 && ended.outcome.is_failure() {
+            let why = format!("{} (attempt {})", ended.why, run.attempt);
+            run.ended = Some(Ended { why, ..ended });
+        }
+        false
     }
 
     fn save(&mut self) -> Result<(), Failure> {
@@ -232,24 +237,29 @@ impl Supervisor<'_> {
         let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
             .map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
-        let child = match room.and_then(Anteroom::let_in) {
-            Some(child) => child,
+        let (child, ways) = match room.and_then(Anteroom::let_in) {
+            Some(entered) => entered,
             None if jailed_run => return Err("the sandbox was not made".into()),
-            None => Start::of(ctx, run)?.plainly(ctx, run)?,
+            None => (Start::of(ctx, run)?.plainly(ctx, run)?, Ways::default()),
         };
         let mut output = Output {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            bait: ways.bait,
             room: MAX_LOG,
             streams: [(); 2].map(|()| Stream::new(self.redactor.clone())),
             said: Vec::new(),
+            no_agent: None,
+            begun: !jailed_run,
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
             output.take(is_err, line, whole)
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
         Effect::new(Trouble::Process, || "the agent".into()).passed();
+        // Before the rest, so that it can finish its log.
+        drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -286,12 +296,18 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// What the canary must not have reached.
+    bait: Option<TcpListener>,
     /// Bytes that the log may still grow by.
     room: u64,
     /// Standard output and standard error without secrets.
     streams: [Stream; 2],
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
+    /// The last line of standard output, if it is the only one and says why there is no agent.
+    no_agent: Option<String>,
+    /// Whether the agent's output has begun.
+    begun: bool,
 }
 
 impl Output {
@@ -300,6 +316,7 @@ impl Output {
             if is_err {
                 self.said.extend_from_slice(&line[..line.len().min(1000)]);
             } else {
+                self.bait = None;
                 self.verdict = match serde_json::from_slice::<Verdict>(line) {
                     Ok(Verdict { jail_fault: None }) => Entry::Passed,
                     Ok(Verdict { jail_fault: Some(why) }) => Entry::Refused(why),
@@ -307,6 +324,12 @@ impl Output {
                 };
                 return false;
             }
+        }
+        if !is_err {
+            let first = !std::mem::replace(&mut self.begun, true);
+            let verdict = first.then(|| serde_json::from_slice::<Verdict>(line).ok()).flatten();
+            // The agent could say so too.
+            self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
         }
         let clean = self.streams[usize::from(is_err)].push(line, line.ends_with(b"\n"));
         let line = &*clean;
@@ -353,7 +376,7 @@ impl Output {
             ..AgentReport::default()
         };
         report.not_started = match self.verdict {
-            Entry::Passed => None,
+            Entry::Passed => self.no_agent.filter(|_| exit_code == Some(i32::from(NO_AGENT))),
             Entry::Refused(why) => Some(format!("the sandbox does not hold: {why}")),
             Entry::Awaited if report.stopped => None,
             Entry::Awaited => Some(format!(

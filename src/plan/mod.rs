@@ -16,6 +16,7 @@ mod branch;
 mod claim;
 mod conclude;
 mod drift;
+pub mod egress;
 mod filing;
 pub mod gc;
 mod publish;

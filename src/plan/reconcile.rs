@@ -150,8 +150,7 @@ pub fn decide(seen: &Seen<'_>, retry: &Retry, clock: &Clock) -> Action {
 /// The pause before another attempt, if a run that `ended` so gets one.
 #[must_use]
 pub fn another(run: &Run, ended: &Ended, retry: &Retry, clock: &Clock) -> Option<Pause> {
-    let failed = matches!(ended.outcome, Outcome::Failed | Outcome::TimedOut);
-    (failed && run.failures < retry.failed)
+    (ended.outcome.is_failure() && run.failures < retry.failed)
         .then(|| pause(run.failures.saturating_add(1), retry, clock))
 }
 
@@ -205,11 +204,15 @@ impl Run {
             Way::Verify => self.phase = Phase::Verifying,
             Way::Publish => {}
             Way::GiveUp => {
-                let why = format!(
-                    "its supervisor was lost {} times, last while it was {}",
-                    self.losses.saturating_add(1),
-                    self.phase
-                );
+                let why = match self.losses.saturating_add(1) {
+                    1 => format!("its supervisor was lost while it was {}", self.phase),
+                    n => {
+                        format!(
+                            "its supervisor was lost {n} times, last while it was {}",
+                            self.phase
+                        )
+                    }
+                };
                 self.ended = Some(Ended { outcome: Outcome::Failed, why });
                 self.phase = Phase::Publishing;
             }

@@ -2,7 +2,9 @@
 //! process does, it cannot leave it unnoticed, and all that is in it dies at one word.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Moves this process into a group called `name` below its own, so that all that it starts will be
 /// there. `None`: that cannot be had here.
@@ -42,7 +44,15 @@ pub fn members(dir: &Path) -> Vec<u32> {
 
 /// Removes it if it is empty.
 pub fn remove(dir: &Path) {
-    let _ = fs::remove_dir(dir);
+    // Who is dead and buried may count for a moment still.
+    for _ in 0..50 {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() == ErrorKind::ResourceBusy && members(dir).is_empty() => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            _ => return,
+        }
+    }
 }
 
 fn move_to(dir: &Path) -> bool {

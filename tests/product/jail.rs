@@ -117,15 +117,20 @@ fn an_agents_environment_is_a_short_list_without_the_token() {
     world.quiet();
     let log = world.cron(&["logs", "01"]).ok().out;
     assert!(!log.contains("SECRET") && !log.contains(TOKEN), "{log}");
-    assert!(log.contains("HTTPS_PROXY=http://127.0.0.1:9"), "{log}");
+    // The way out is the jail's own, not the host's.
+    assert!(log.contains("HTTPS_PROXY=http://127.0.0.1:3128"), "{log}");
     let known = [
         "BASH_ENV",
         "CLAUDE_WORKERS_OUTBOX",
         "CLAUDE_WORKERS_RUN",
         "CLAUDE_WORKERS_WORKER",
         "HOME",
+        "ALL_PROXY",
         "HTTPS_PROXY",
+        "HTTP_PROXY",
         "LANG",
+        "NODE_USE_ENV_PROXY",
+        "NO_PROXY",
         "OLDPWD",
         "PATH",
         "PWD",
@@ -135,6 +140,10 @@ fn an_agents_environment_is_a_short_list_without_the_token() {
         "TMPDIR",
         "USER",
         "_",
+        "all_proxy",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
     ];
     for name in log.lines().take_while(|l| !l.contains('=')) {
         assert!(known.contains(&name) || name.starts_with("GIT_"), "{name} in {log}");

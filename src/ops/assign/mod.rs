@@ -68,12 +68,6 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     let idle: Vec<WorkerId> =
         workers.iter().filter(|w| matches!(w.state, State::Idle)).map(|w| w.id.clone()).collect();
     report.idle = idle.len();
-    for worker in &workers {
-        if let State::Broken(why) = &worker.state {
-            let what = format!("worker {} is broken: {why}", worker.id);
-            report.problems.push(Failure::new(Exit::Failed, what));
-        }
-    }
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
@@ -102,6 +96,12 @@ fn put_right(ctx: &Context, workers: Vec<Worker>, dry_run: bool, report: &mut Re
         items = reconcile::apply(ctx, items);
     }
     for mut item in items {
+        for action in &item.actions {
+            if let Action::Report(why) = action {
+                let what = format!("worker {} is broken: {why}", item.worker);
+                report.problems.push(Failure::new(Exit::Failed, what));
+            }
+        }
         report.problems.extend(item.problem.take());
         if item.done
             && let Some(run) = item.taken_up()

@@ -63,7 +63,7 @@ fn each_thing_that_can_be_seen_has_one_thing_to_be_done() {
         run.claim = Some(ClaimHeld { id: "c".into(), epoch: 1, at });
     };
     let mut old_claim = stopped.clone();
-    held_claim(&mut old_claim, at(NOW - 5401));
+    held_claim(&mut old_claim, at(NOW - 5405));
     let mut fresh_claim = stopped.clone();
     held_claim(&mut fresh_claim, at(NOW - 5000));
     let mut waits = running.clone();
@@ -71,7 +71,7 @@ fn each_thing_that_can_be_seen_has_one_thing_to_be_done() {
     let mut over = waits.clone();
     over.pause = Some(pause_of(0));
     let mut waits_long = waits.clone();
-    held_claim(&mut waits_long, at(NOW - 5401));
+    held_claim(&mut waits_long, at(NOW - 5405));
 
     let minutes = Duration::from_mins;
     let cases: Vec<(Seen<'_>, Action)> = vec![
