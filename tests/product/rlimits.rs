@@ -19,11 +19,11 @@ fn says(world: &World, agent: &str) -> String {
 fn processes_files_and_memory_of_an_agent_have_limits() {
     let sandbox = "processes = 40\nfile_size = '2MiB'\nmemory = '600MiB'";
     let world = World::with(&Config { sandbox, ..Config::default() }, &["01"]);
-    let script = r#"
+    let script = r"
         ulimit -c; ulimit -Hn
         head -c 5000000 /dev/zero >~/big 2>/dev/null; wc -c <~/big
         (ulimit -f unlimited) 2>/dev/null && echo RAISED; true
-    "#;
+    ";
     // All of them stay, so that none makes room for the next; who cannot start one more ends.
     let crowd = r#"
         (n=0; while [ $n -lt 300 ]; do sleep 1000 & n=$((n+1)); done) 2>/dev/null

@@ -361,8 +361,8 @@ fn what_may_not_be_read_or_written_is_named_and_left() {
         (record.join("completed"), "history", 1),
         (home.join("workers/.pool"), "assign", 1),
     ] {
-        let made = !path.exists();
-        if made {
+        let missing = !path.exists();
+        if missing {
             fs::write(&path, RECORD).unwrap();
         }
         let mode = fs::metadata(&path).unwrap().permissions();
@@ -378,7 +378,7 @@ fn what_may_not_be_read_or_written_is_named_and_left() {
         }
         fs::set_permissions(&path, mode).unwrap();
         chown(&path, uid);
-        if made {
+        if missing {
             fs::remove_file(&path).unwrap();
         }
     }
