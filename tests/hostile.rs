@@ -104,7 +104,7 @@ impl Stage {
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_mins(1), "waited for {what} in vain");
+        assert!(start.elapsed() < Duration::from_mins(5), "waited for {what} in vain");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
