@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::dispatch::start_supervisor;
@@ -82,7 +83,11 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     };
     // One that is stopped itself is woken up to hear it.
     for signal in [Signal::TERM, Signal::CONT] {
-        pidfd_send_signal(&supervisor_fd, signal).map_err(|e| cannot(&e.to_string()))?;
+        match pidfd_send_signal(&supervisor_fd, signal) {
+            // It has come to its end meanwhile: its lock tells.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => return Err(cannot(&e.to_string())),
+        }
     }
     let polite = run.limits.grace().min(Duration::from_hours(1)) + Duration::from_secs(5);
     if gone_by(Instant::now() + polite)? {

@@ -67,7 +67,9 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
     let mut report = Report::default();
     // `gc` comes too seldom to notice what the clock does in between.
-    let _ = store::believed_time(&ctx.root, Timestamp::now());
+    if !dry_run {
+        let _ = store::believed_time(&ctx.root, Timestamp::now());
+    }
     put_right(ctx, store::list(&ctx.root)?, dry_run, &mut report);
     let workers = store::list(&ctx.root)?;
     let mut idle: Vec<WorkerId> =
