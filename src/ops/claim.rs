@@ -100,15 +100,15 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 /// ended, of a host that is gone.
 ///
 /// # Errors
-/// When the issue is not one, is closed, is held, or has a pull request.
+/// When the issue is not one, is closed, is held by another than `own`, or has a pull request.
 pub(super) async fn check_issue(
     ctx: &Context,
     github: &GitHub,
-    repo: &RepoSlug,
     number: IssueNumber,
     request: &Request,
+    own: &WorkerId,
 ) -> Result<(Issue, Vec<WorkerId>), Failure> {
-    let explicit = request.explicit;
+    let (repo, explicit) = (&request.repo, request.explicit);
     let issue = github.issue(repo, number).await?;
     let refuse = |why: String| Failure::new(Exit::Refused, format!("{repo}#{number} {why}"));
     if issue.is_pull {
@@ -118,7 +118,7 @@ pub(super) async fn check_issue(
         return Err(refuse("is closed".into()));
     }
     let workers = store::list(&ctx.root)?;
-    if let Some(holder) = holder(&workers, repo, number) {
+    if let Some(holder) = holder(workers.iter().filter(|w| w.id != *own), repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));
     }
     let mut old: Vec<WorkerId> = Vec::new();
@@ -152,6 +152,29 @@ pub(super) async fn check_issue(
         }
     }
     Ok((issue, old))
+}
+
+/// Looks at the issue once more, because another run has had it: that may have come to its end since
+/// the issue was looked at.
+///
+/// # Errors
+/// When it is in the way now, or that cannot be found out.
+pub(super) async fn check_again(
+    ctx: &Context,
+    github: &GitHub,
+    request: &Request,
+    own: &WorkerId,
+) -> Result<(), Failure> {
+    let Some(number) = request.issue else { return Ok(()) };
+    check_issue(ctx, github, number, request, own).await?;
+    if !request.explicit {
+        let branch = BranchName::for_issue(number, 1);
+        if let Some(pull) = github.pulls_by_head(&request.repo, &branch).await?.first() {
+            let what = format!("{}#{number} has a pull request: {}", request.repo, pull.url);
+            return Err(Failure::new(Exit::Refused, what));
+        }
+    }
+    Ok(())
 }
 
 /// Puts `worker:NN` on the issue, making the label first if need be.

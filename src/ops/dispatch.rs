@@ -7,11 +7,12 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use super::claim::{check_issue, label, still_ours, take_worker};
+use super::claim::{check_again, check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId, text,
+    CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
+    text,
 };
 use crate::github::GitHub;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -69,7 +70,7 @@ pub async fn dispatch(
     let lock = take_worker(ctx, request.worker.as_ref())?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) = check_issue(ctx, github, &request.repo, number, &request).await?;
+            let (issue, old) = check_issue(ctx, github, number, &request, lock.worker()).await?;
             (Some(issue), old)
         }
         None => (None, Vec::new()),
@@ -82,7 +83,7 @@ pub async fn dispatch(
     }
     let hold = Hold::of(ctx, &run)?;
     if let Some(hold) = &hold {
-        match hold.take(&run, request.abandoned_by.is_some()) {
+        match claim(ctx, github, hold, &request, &run).await {
             Ok(claim) => run.claim = Some(claim),
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
@@ -113,6 +114,23 @@ pub async fn dispatch(
             Err(take_back(ctx, github, &lock, &run, failure).await)
         }
     }
+}
+
+/// Takes the claim. If others have had it, they may have finished the issue since it was looked at.
+async fn claim(
+    ctx: &Context,
+    github: &GitHub,
+    hold: &Hold<'_>,
+    request: &Request,
+    run: &Run,
+) -> Result<ClaimHeld, Failure> {
+    let labelled = request.abandoned_by.is_some();
+    if !labelled && let Some(held) = hold.take_first(run)? {
+        return Ok(held);
+    }
+    let vacant = hold.look(run, labelled)?;
+    check_again(ctx, github, request, &run.worker).await?;
+    hold.take(run, &vacant)
 }
 
 /// Gives the claim back as far as that can be done now. It is in no way of this host's own next
@@ -181,6 +199,7 @@ fn record(
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
         claim: None,
+        relieves: request.abandoned_by.clone(),
         agent: None,
         work: None,
         ended: None,
