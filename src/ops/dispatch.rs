@@ -84,7 +84,10 @@ pub async fn dispatch(
     let hold = Hold::of(ctx, &run)?;
     if let Some(hold) = &hold {
         match claim(ctx, github, hold, &request, &run).await {
-            Ok(claim) => run.claim = Some(claim),
+            Ok((claim, relieves)) => {
+                run.claim = Some(claim);
+                run.relieves = relieves.or(run.relieves);
+            }
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
         store::write_task(&ctx.root, &lock, &run)?;
@@ -92,12 +95,9 @@ pub async fn dispatch(
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
-        give_back(hold.as_ref(), &run);
         // What GitHub refused it has not done; only where it did not answer the label may be on.
-        return Err(match failure.exit {
-            Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
-            _ => forget(ctx, &lock, failure),
-        });
+        let labelled = failure.exit == Exit::Failed;
+        return Err(give_back(ctx, github, hold.as_ref(), &lock, &run, labelled, failure).await);
     }
     match start_supervisor(ctx, &lock) {
         Ok(pid) => {
@@ -110,8 +110,7 @@ pub async fn dispatch(
             Ok(Dispatched { run, pid })
         }
         Err(failure) => {
-            give_back(hold.as_ref(), &run);
-            Err(take_back(ctx, github, &lock, &run, failure).await)
+            Err(give_back(ctx, github, hold.as_ref(), &lock, &run, true, failure).await)
         }
     }
 }
@@ -123,23 +122,42 @@ async fn claim(
     hold: &Hold<'_>,
     request: &Request,
     run: &Run,
-) -> Result<ClaimHeld, Failure> {
+) -> Result<(ClaimHeld, Option<WorkerId>), Failure> {
     let labelled = request.abandoned_by.is_some();
     if !labelled && let Some(held) = hold.take_first(run)? {
-        return Ok(held);
+        return Ok((held, None));
     }
     let vacant = hold.look(run, labelled)?;
     check_again(ctx, github, request, &run.worker).await?;
-    hold.take(run, &vacant)
+    Ok((hold.take(run, &vacant)?, vacant.relieves))
 }
 
-/// Gives the claim back as far as that can be done now. It is in no way of this host's own next
-/// try, and for others it runs out.
-fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
+/// Gives claim and label back as far as that can be done now. The claim is in no way of this host's
+/// own next try, and for others it runs out. `labelled`: the label may be on.
+async fn give_back(
+    ctx: &Context,
+    github: &GitHub,
+    hold: Option<&Hold<'_>>,
+    lock: &WorkerLock,
+    run: &Run,
+    labelled: bool,
+    failure: Failure,
+) -> Failure {
+    if run.relieves.is_some() {
+        // Without a claim nobody would know any more that the gone host's label may come off.
+        return Failure { hint: Some(KEPT.into()), ..failure };
+    }
     if let Some(hold) = hold {
         let _ = hold.release(&run.run);
     }
+    if labelled {
+        take_back(ctx, github, lock, run, failure).await
+    } else {
+        forget(ctx, lock, failure)
+    }
 }
+
+const KEPT: &str = "the record is kept, so that the next `assign` can carry on";
 
 /// With less than this no run gets far.
 const MIN_FREE: u64 = 64 << 20;
@@ -252,7 +270,7 @@ async fn take_back(
                 "{failure}; and the label {label} could not be taken off {}: {e}",
                 run.subject()
             ),
-            hint: Some("the record is kept, so that the next `assign` can carry on".into()),
+            hint: Some(KEPT.into()),
             exit: failure.exit,
         };
     }

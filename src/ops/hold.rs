@@ -38,6 +38,8 @@ pub(super) struct Hold<'a> {
 pub(super) struct Vacant {
     from: Option<String>,
     epoch: u64,
+    /// The worker of a host that is gone, if it is one's.
+    pub(super) relieves: Option<WorkerId>,
 }
 
 impl<'a> Hold<'a> {
@@ -123,7 +125,9 @@ impl<'a> Hold<'a> {
         let claim = found.as_ref().map(|f| &f.claim);
         match standing(claim, &self.me, &run.run, unchanged, labelled) {
             Standing::Ours { epoch } | Standing::Free { epoch } => {
-                Ok(Vacant { from: from.map(str::to_owned), epoch })
+                let gone = |c: &&Claim| c.host != self.me && c.state == ClaimState::Held;
+                let relieves = claim.filter(gone).map(|c| c.worker.clone());
+                Ok(Vacant { from: from.map(str::to_owned), epoch, relieves })
             }
             Standing::Theirs { left } => {
                 let by = |claim: &Claim| format!("worker {} of {}", claim.worker, claim.host);

@@ -214,7 +214,12 @@ impl Turn<'_> {
                 p.at = if free && !s.remote.pulls.contains(&0) { At::TakeSwap } else { At::Forget };
             }),
             At::Label => self.request("labels the issue", put_label(cfg), |_, p, told| {
-                p.at = if told == Told::Done { At::Start } else { At::Release };
+                let relieves = p.task.is_some_and(|t| t.relieves.is_some());
+                p.at = match told {
+                    Told::Done => At::Start,
+                    Told::Nothing if relieves => At::End,
+                    Told::Nothing => At::Release,
+                };
             }),
             At::Release | At::Finish => self.finish(),
             At::ReleaseSwap => self.go("gives the claim back", |s, p| {
@@ -429,6 +434,11 @@ fn take_read(s: &mut State, p: &mut Process, cfg: &Config) {
             p.epoch = u8::try_from(epoch).unwrap();
             let looks = !p.supervises && !cfg.is(Variant::CheckedOnce);
             p.from = found.map(|c| c.id);
+            let theirs = |c: &Record| !c.done && cfg.host(worker_of(c.run)) != cfg.host(p.worker);
+            let gone = found.filter(theirs).map(|c| worker_of(c.run));
+            if let Some(task) = p.task.as_mut().filter(|_| !cfg.is(Variant::RelievedForgotten)) {
+                task.relieves = gone.or(task.relieves);
+            }
             p.at = if looks { At::CheckAgain } else { At::TakeSwap };
         }
         Standing::Theirs { .. } => refused(p),
