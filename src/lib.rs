@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | 4 | [`cli`], [`demo`] | entry points: parse, call, print |
 //! | 3 | [`ops`] | use cases: assign, dispatch, supervise, and the questions people ask |
-//! | 2 | [`config`], [`store`], [`home`], [`process`], [`executor`], [`sandbox`], [`github`], [`git`], [`fakehub`] | adapters: the world outside |
+//! | 2 | [`config`], [`store`], [`home`], [`process`], [`executor`], [`sandbox`], [`github`], [`git`], [`fakehub`], [`failpoint`] | adapters: the world outside |
 //! | 1 | [`plan`] | pure decisions |
 //! | 0 | [`domain`] | values that cannot hold a wrong thing |
 //!
@@ -35,6 +35,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod executor;
+pub mod failpoint;
 pub mod fakehub;
 pub mod git;
 pub mod github;

@@ -1,5 +1,5 @@
 //! The figures that the program is built to reach, measured in one run: start, `status`,
-//! `history`, `dispatch`, clones, requests, supervisors, reading logs.
+//! `history`, `dispatch`, clones, requests, supervisors, reading logs, `reconcile`.
 //!
 //! `benches/run` builds the program and starts this. It prints a table and judges nobody: timings
 //! depend on the machine and on what else it does, so medians are shown beside the best of all
@@ -12,6 +12,7 @@ mod clones;
 mod dispatching;
 mod history;
 mod reading;
+mod reconciling;
 mod requests;
 mod stage;
 mod starting;
@@ -29,7 +30,7 @@ type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 type Measure = fn(&Workshop, &mut Table) -> Res;
 
-const SECTIONS: [(&str, Measure); 8] = [
+const SECTIONS: [(&str, Measure); 9] = [
     ("start", starting::measure),
     ("status", status::measure),
     ("history", history::measure),
@@ -38,6 +39,7 @@ const SECTIONS: [(&str, Measure); 8] = [
     ("requests", requests::measure),
     ("supervisor", supervisors::measure),
     ("reading", reading::measure),
+    ("reconcile", reconciling::measure),
 ];
 
 fn main() -> Res {

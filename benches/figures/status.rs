@@ -16,7 +16,7 @@ const ROUNDS: usize = 40;
 pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
     for (count, target) in [(10_u32, 2.0), (100, 4.0), (1000, 15.0)] {
         let stage = Stage::empty(workshop)?;
-        let held = populate(&stage.root, count)?;
+        let held = populate(&stage.root, count, run)?;
         let mut times = Times::default();
         for _ in 0..ROUNDS {
             let mut status = stage.ours(&["status"]);
@@ -43,7 +43,7 @@ pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
 }
 
 /// Makes workers. The locks of the busy ones are held as long as the result lives.
-fn populate(root: &Root, count: u32) -> Res<Vec<WorkerLock>> {
+pub fn populate(root: &Root, count: u32, run: impl Fn(u32) -> Res<Run>) -> Res<Vec<WorkerLock>> {
     let mut held = Vec::new();
     for n in 1..=count {
         let id: WorkerId = format!("{n:02}").parse()?;
@@ -61,7 +61,7 @@ fn populate(root: &Root, count: u32) -> Res<Vec<WorkerLock>> {
     Ok(held)
 }
 
-fn run(n: u32) -> Res<Run> {
+pub fn run(n: u32) -> Res<Run> {
     let json = format!(
         r#"{{"version":1,"run":"20261121T071500-{n:04x}","worker":"{n:02}","kind":"implement",
         "repo":"octo/app","issue":{n},"title":"Something that is to be done","prompt":null,

@@ -9,7 +9,9 @@ use super::loud::Verbose;
 use super::print::{self, DIM, styled};
 use crate::domain::text;
 use crate::ops::assign::{Report, Tick, assign};
+use crate::ops::reconcile::Item;
 use crate::ops::{Context, Failure};
+use crate::plan::reconcile::Action;
 use crate::plan::{Drift, Skip};
 
 /// Pair idle workers with open issues: one tick, for cron
@@ -74,6 +76,7 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
     let skipped = report.skipped.iter().map(
         |((repo, issue), why)| json!({ "repo": repo, "issue": issue, "why": why.to_string() }),
     );
+    let reconciled = report.reconciled.iter().map(super::reconcile::as_json);
     let mended = report.mended.iter().map(|left| {
         json!({
             "repo": left.repo, "issue": left.issue, "label": left.label, "why": left.to_string(),
@@ -90,6 +93,7 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
         "dryRun": dry_run,
         "idle": report.idle,
         "openIssues": report.open_issues,
+        "reconciled": reconciled.collect::<Vec<_>>(),
         "mended": mended.collect::<Vec<_>>(),
         "takenUp": taken_up.collect::<Vec<_>>(),
         "started": report.started.iter().map(print::run_json).collect::<Vec<_>>(),
@@ -119,8 +123,15 @@ fn show(report: &Report, args: &Args) {
         out.push_str(&print::cut(line, width));
         out.push('\n');
     };
+    // What is taken up is told below, and a claim is renewed every few hours.
+    let quietly = |action: &Action| matches!(action, Action::TakeUp(_) | Action::KeepClaim);
+    let loud = args.dry_run || args.verbose.verbose;
+    let told = |item: &&Item| loud || !item.actions.iter().all(quietly);
     // Titles are strangers' words.
     let dim = |words: &str| styled(DIM, &text::one_line(words, usize::MAX));
+    for item in report.reconciled.iter().filter(told) {
+        line(&super::reconcile::line(item));
+    }
     for (worker, subject) in &report.taken_up {
         line(&format!("worker {worker} carries on with {subject}"));
     }
@@ -142,6 +153,7 @@ fn show(report: &Report, args: &Args) {
     }
     let quiet_tick = report.started.is_empty()
         && report.taken_up.is_empty()
+        && !report.reconciled.iter().any(|item| told(&item))
         && report.mended.is_empty()
         && report.planned.is_empty()
         && report.problems.is_empty();

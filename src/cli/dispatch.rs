@@ -99,6 +99,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         model: args.model.clone(),
         executor: args.executor.clone(),
         explicit: true,
+        approved: None,
         abandoned_by: None,
     };
     let github = ctx.github()?;

@@ -11,11 +11,12 @@ use clap::CommandFactory;
 use super::block_on;
 use super::complete::Style;
 use crate::domain::{BranchName, WorkerId};
+use crate::failpoint::{Trouble, around};
 use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{Orders, Verdict};
+use crate::sandbox::inside::{NO_AGENT, Orders, Verdict};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
 /// of everything that people can say would take a good part of each start.
@@ -133,8 +134,11 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
     let fail = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot answer: {e}"));
     let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, value).map_err(|e| fail(e.into()))?;
-    out.write_all(b"\n").and_then(|()| out.flush()).map_err(fail)
+    let mut say = || {
+        serde_json::to_writer(&mut out, value)?;
+        out.write_all(b"\n").and_then(|()| out.flush())
+    };
+    around(Trouble::Process, || "answer".into(), &mut say).map_err(fail)
 }
 
 /// No honest clone takes longer to be made, reset or read.
@@ -204,7 +208,9 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
     let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
-    Err(fail(format!("cannot start {}: {e}", argv[0].display())))
+    // After its own first line the supervisor heeds another one only with this exit code.
+    answer(&Verdict { jail_fault: Some(format!("cannot start {}: {e}", argv[0].display())) })?;
+    Ok(ExitCode::from(NO_AGENT))
 }
 
 #[cfg(test)]

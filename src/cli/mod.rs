@@ -19,6 +19,7 @@ mod logs;
 mod loud;
 mod man;
 mod print;
+mod reconcile;
 mod refresh;
 mod reset;
 mod restart;
@@ -102,6 +103,7 @@ enum Command {
     Refresh(refresh::Args),
     Rm(rm::Args),
     Update(update::Args),
+    Reconcile(reconcile::Args),
     Status(status::Args),
     Watch(watch::Args),
     Inspect(inspect::Args),
@@ -143,6 +145,7 @@ impl Command {
                 | Self::Stop(_)
                 | Self::Restart(_)
                 | Self::Reset(_)
+                | Self::Reconcile(_)
                 | Self::Gc(_)
                 | Self::Refresh(_)
                 | Self::Rm(_)
@@ -178,6 +181,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Refresh(args) => refresh::run(&context()?, &args),
         Command::Rm(args) => rm::run(&context()?, &args),
         Command::Update(args) => update::run(&context()?, &args),
+        Command::Reconcile(args) => reconcile::run(&context()?, &args),
         Command::Status(args) => status::run(&context()?, &args),
         Command::Watch(args) => watch::run(&context()?, &args),
         Command::Inspect(args) => inspect::run(&context()?, &args),

@@ -9,7 +9,7 @@ use crate::ops::dispatch::Dispatched;
 use crate::ops::stop::restart;
 use crate::ops::{Context, Failure};
 
-/// Carry a stopped or crashed run on, where it was left
+/// Carry a stopped, waiting or crashed run on, where it was left
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

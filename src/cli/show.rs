@@ -73,6 +73,11 @@ fn everything(shown: &Shown) -> String {
     let took = shown.minutes.map(|m| format!(" ({m} min)")).unwrap_or_default();
     add("ended", plain, run.ended_at.map(|at| format!("{at}{took}")));
     add("attempt", plain, Some(run.attempt.to_string()));
+    for tried in &run.tried {
+        let cost = tried.cost_usd.map(|c| format!(" (${c:.2})")).unwrap_or_default();
+        let what = format!("attempt {}, {}: {}{cost}", tried.attempt, tried.outcome, tried.why);
+        add("tried", outcome_style(tried.outcome), Some(what));
+    }
     add("sandbox", plain, Some(run.sandbox.to_string()));
     add(
         "base",

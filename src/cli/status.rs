@@ -151,6 +151,9 @@ fn shown(seen: &Status, detail: bool, width: Option<usize>) -> String {
         if let Some(problem) = &worker.problem {
             out.push_str(&format!("worker {}: {}\n", worker.id, text::one_line(problem, 300)));
         }
+        if let (true, Some(mode)) = (detail, worker.credentials) {
+            out.push_str(&format!("  {}  {mode}\n", styled(DIM, "credentials")));
+        }
         if let (true, Some(task)) = (detail, &worker.task) {
             out.push_str(&details(task));
         }
@@ -162,7 +165,7 @@ fn row(worker: &WorkerStatus) -> Vec<(anstyle::Style, String)> {
     let style = match worker.state {
         "idle" => DIM,
         "busy" | "starting" => GREEN,
-        "stopped" => YELLOW,
+        "stopped" | "waiting" => YELLOW,
         _ => RED,
     };
     let mut row = vec![(BOLD, worker.id.to_string()), (style, worker.state.to_owned())];
@@ -193,6 +196,10 @@ fn details(task: &TaskStatus) -> String {
         ("sandbox", run.sandbox.to_string()),
     ];
     let mut more = |name, value: Option<String>| rows.extend(value.map(|v| (name, v)));
+    for tried in &run.tried {
+        let what = format!("{}: {}", tried.outcome, text::one_line(&tried.why, 200));
+        more("tried", Some(format!("attempt {}, {what}", tried.attempt)));
+    }
     more("branch", run.branch.as_ref().map(ToString::to_string));
     more("base", run.base.as_ref().map(ToString::to_string));
     more("supervisor", run.pid.map(|p| format!("pid {p}")));

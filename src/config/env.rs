@@ -26,10 +26,18 @@ pub const CLAUDE_CODE_OAUTH_TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 pub const OUTBOX: &str = "CLAUDE_WORKERS_OUTBOX";
 /// Set in an agent's environment: the worker's id.
 pub const WORKER: &str = "CLAUDE_WORKERS_WORKER";
+/// Set in an agent's environment: the run's id. By it what a run has left alive is found.
+pub const RUN: &str = "CLAUDE_WORKERS_RUN";
 /// The terminal's width, if another than it says itself is wanted.
 pub const COLUMNS: &str = "COLUMNS";
 /// What kind of terminal it is.
 pub const TERM: &str = "TERM";
+/// Debug builds only: the file to write down every failpoint in that is reached.
+#[cfg(debug_assertions)]
+pub const FAILPOINT_RECORD: &str = "CLAUDE_WORKERS_FAILPOINT_RECORD";
+/// Debug builds only: the failpoint to strike at, and how.
+#[cfg(debug_assertions)]
+pub const FAILPOINT: &str = "CLAUDE_WORKERS_FAILPOINT";
 
 /// What the host's git and the agents are told of the network.
 pub const NETWORK: &[&str] = &[

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use crate::domain::{JailMode, RepoPattern, text};
+use crate::domain::{CredentialMode, JailMode, RepoPattern, text};
 
 /// Who may start work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -18,6 +18,17 @@ pub enum Trust {
     Write,
     /// Anybody who can open an issue: their text drives an agent on this machine.
     Anyone,
+}
+
+/// Which homes may work on an issue that needed an approval: strangers wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovedIn {
+    /// Those that hold no GitHub credentials.
+    #[default]
+    Broker,
+    /// All.
+    Any,
 }
 
 /// A length of time as people write it: `90s`, `20m`, `1h 30m`.
@@ -74,6 +85,7 @@ pub(super) struct File {
     pub(super) sandbox: SandboxSection,
     pub(super) git: GitSection,
     pub(super) retention: RetentionSection,
+    pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
 }
 
@@ -91,6 +103,8 @@ pub(super) struct AssignSection {
     pub(super) label: Option<String>,
     pub(super) trust: Trust,
     pub(super) approval_label: String,
+    pub(super) bots: Vec<String>,
+    pub(super) approved_in: ApprovedIn,
     pub(super) max_per_repo: u32,
     pub(super) reserve: usize,
 }
@@ -101,6 +115,8 @@ impl Default for AssignSection {
             label: None,
             trust: Trust::Write,
             approval_label: "approved".into(),
+            bots: Vec::new(),
+            approved_in: ApprovedIn::Broker,
             max_per_repo: 2,
             reserve: 0,
         }
@@ -119,6 +135,7 @@ pub(super) struct LimitsSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CredentialsSection {
+    pub(super) mode: CredentialMode,
     pub(super) copy: Option<Vec<String>>,
 }
 
@@ -151,6 +168,14 @@ pub(super) struct RetentionSection {
     pub(super) clones: Option<Keep>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RetrySection {
+    pub(super) lost: Option<u32>,
+    pub(super) failed: Option<u32>,
+    pub(super) wait: Option<Span>,
+}
+
 /// `[executors.NAME]`: how an agent is invoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -161,6 +186,8 @@ pub struct ExecutorSection {
     pub path: Option<PathBuf>,
     /// More arguments. Only for `claude`.
     pub args: Vec<String>,
+    /// Repositories whose own settings, hooks and MCP servers the agent may use. Only for `claude`.
+    pub repository_settings: Vec<RepoPattern>,
     /// More environment for the agent.
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.
@@ -232,9 +259,17 @@ mod tests {
             parse(block, Path::new("README.md")).unwrap();
         }
         let whole: toml::Table = blocks[1].parse().unwrap();
-        for section in
-            ["", "github", "assign", "limits", "credentials", "sandbox", "git", "retention"]
-        {
+        for section in [
+            "",
+            "github",
+            "assign",
+            "limits",
+            "credentials",
+            "sandbox",
+            "git",
+            "retention",
+            "retry",
+        ] {
             let asked = if section.is_empty() {
                 "nope = 1".into()
             } else {

@@ -8,7 +8,7 @@ mod file;
 mod settings;
 
 pub use env::Env;
-pub use file::{ExecutorSection, Trust};
+pub use file::{ApprovedIn, ExecutorSection, Trust};
 pub use settings::{Flags, Settings};
 
 use std::path::PathBuf;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Keep, RetentionSection, Span};
-use super::{Env, Error, Trust, env};
-use crate::domain::{JailMode, Limits, RepoPattern};
+use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
+use super::{ApprovedIn, Env, Error, Trust, env};
+use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern};
 use crate::plan::gc::Retention;
+use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 
 /// What the command line may override.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +53,10 @@ pub struct Settings {
     pub trust: Trust,
     /// The label by which somebody with write permission lets a stranger's issue in.
     pub approval_label: String,
+    /// Logins of apps (`name[bot]`) that count as people do: by their permission.
+    pub bots: Vec<String>,
+    /// Which homes may work on an issue that needed that label.
+    pub approved_in: ApprovedIn,
     /// How many runs of one repository may be under way at once.
     pub max_per_repo: u32,
     /// How many idle workers `assign` leaves alone.
@@ -60,6 +65,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many issues a run may file: 1 to 100.
     pub max_issues: usize,
+    /// Whether homes are made with GitHub credentials in them.
+    pub credential_mode: CredentialMode,
     /// What is copied into homes, as written; `None`: everything.
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
@@ -72,6 +79,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
+    /// How runs are tried again.
+    pub retry: Retry,
     /// `[executors.NAME]`.
     pub executors: BTreeMap<String, ExecutorSection>,
 }
@@ -158,6 +167,15 @@ impl Settings {
                 message: format!("`issues` must be from 1 to 100, not {max_issues}"),
             });
         }
+        if (file.credentials.mode, file.sandbox.mode) == (CredentialMode::Broker, JailMode::None) {
+            return Err(Error::Value {
+                place: "[credentials] mode".into(),
+                message:
+                    "\"broker\" keeps the token from agents, and with [sandbox] mode = \"none\" \
+                          they can read it"
+                        .into(),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -174,14 +192,18 @@ impl Settings {
             only_label: file.assign.label,
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
+            bots: file.assign.bots,
+            approved_in: file.assign.approved_in,
             max_per_repo: file.assign.max_per_repo,
             reserve: file.assign.reserve,
             limits,
             max_issues,
+            credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
             read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
             claims: file.git.claims,
+            retry: retry(&file.retry)?,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
             executors: file
@@ -234,6 +256,24 @@ fn retention(section: &RetentionSection) -> Retention {
     }
 }
 
+/// Nobody wants more attempts than that.
+const MOST_ATTEMPTS: u32 = 20;
+
+fn retry(section: &RetrySection) -> Result<Retry, Error> {
+    let wrong = |message: String| Error::Value { place: "[retry]".into(), message };
+    let (lost, failed) = (section.lost.unwrap_or(1), section.failed.unwrap_or(0));
+    for (key, times) in [("lost", lost), ("failed", failed)] {
+        if times > MOST_ATTEMPTS {
+            return Err(wrong(format!("`{key}` must be from 0 to {MOST_ATTEMPTS}, not {times}")));
+        }
+    }
+    let wait = section.wait.map_or(Duration::from_mins(10), |wait| wait.0);
+    if wait > LONGEST_PAUSE {
+        return Err(wrong("`wait` must be at most 24h".into()));
+    }
+    Ok(Retry { lost, failed, wait })
+}
+
 /// The name of the built-in executor for Claude Code.
 const CLAUDE: &str = "claude";
 
@@ -270,6 +310,8 @@ fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
         return wrong("`command` is missing: a program and its arguments, as a list");
     } else if section.path.is_some() || !section.args.is_empty() {
         return wrong("`path` and `args` are for `claude`; write them into `command`");
+    } else if !section.repository_settings.is_empty() {
+        return wrong("`repository_settings` is for `claude`");
     }
     Ok(())
 }
@@ -337,6 +379,18 @@ mod tests {
         assert_eq!(issues("100").unwrap().max_issues, 100);
         for bad in ["0", "101", "-1", "'x'"] {
             assert!(issues(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_run_may_be_tried_again_some_times_and_not_any_number() {
+        let retry = |text: &str| load(&format!("[retry]\n{text}"), &[]).map(|s| s.retry);
+        let wait = Duration::from_mins(10);
+        assert_eq!(retry("").unwrap(), Retry { lost: 1, failed: 0, wait });
+        let all = retry("lost = 0\nfailed = 20\nwait = '24h'").unwrap();
+        assert_eq!((all.lost, all.failed, all.wait), (0, 20, LONGEST_PAUSE));
+        for bad in ["lost = 21", "failed = -1", "wait = '25h'", "wait = 'soon'"] {
+            assert!(retry(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! An open issue as the planner sees it, and the labels that mean something to us.
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::{BranchName, IssueNumber, RepoSlug, WorkerId};
 
@@ -110,6 +111,26 @@ impl Issue {
     pub fn has_label(&self, name: &str) -> bool {
         self.labels.iter().any(|l| l.is(name))
     }
+
+    /// What its words are; see [`text_id`].
+    #[must_use]
+    pub fn text_id(&self) -> String {
+        text_id(&self.title, &self.body)
+    }
+}
+
+/// Tells the words of an issue from all others: SHA-256, in hexadecimal. How lines end makes no
+/// difference.
+#[must_use]
+pub fn text_id(title: &str, body: &str) -> String {
+    let plain = |text: &str| text.replace("\r\n", "\n");
+    let hash = Sha256::new()
+        .chain_update(plain(title))
+        // No title has a NUL.
+        .chain_update([0])
+        .chain_update(plain(body))
+        .finalize();
+    format!("{hash:x}")
 }
 
 /// A pull request, as far as we need it.
@@ -142,6 +163,15 @@ mod tests {
         assert!(of(&["P2"]) < of(&[]));
         assert!(of(&[]) < of(&["priority:low"]));
         assert_eq!(of(&["P3", "Priority:High"]), of(&["P1"]));
+    }
+
+    #[test]
+    fn other_words_are_another_text() {
+        assert_eq!(text_id("a", "b\r\nc"), text_id("a", "b\nc"));
+        let others = [text_id("a", "bc"), text_id("ab", "c"), text_id("a", "b c"), text_id("", "")];
+        let different: std::collections::BTreeSet<_> = others.iter().collect();
+        assert_eq!(different.len(), others.len());
+        assert_eq!(others[0].len(), 64);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! edge, once; the rest of the program never checks again.
 
 mod claim;
+mod credentials;
 mod draft;
 mod ids;
 mod issue;
@@ -12,10 +13,11 @@ mod run;
 pub mod text;
 
 pub use claim::{Claim, ClaimState, HostId};
+pub use credentials::CredentialMode;
 pub use draft::{Draft, Filed};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
-pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR};
+pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
 pub use run::{
-    AgentReport, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome, Phase, Run,
-    Work, minutes,
+    AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome,
+    Pause, Phase, Run, Tried, Work, minutes,
 };

@@ -4,13 +4,14 @@
 //! `startedAt`) and adds to them. Times are RFC 3339 in UTC.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, Filed, IssueNumber, PullRef, RepoSlug, RunId, WorkerId};
+use super::{BranchName, Filed, IssueNumber, PullRef, RepoSlug, RunId, WorkerId, text};
 
 /// The format version that this program reads and writes.
 pub const CURRENT_VERSION: u32 = 1;
@@ -111,6 +112,12 @@ impl Outcome {
             Self::Stopped => "stopped",
             Self::Lost => "lost",
         }
+    }
+
+    /// Whether the agent tried and did not come to an end of its own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
     }
 
     /// Whether a person has to look before the issue may be taken again.
@@ -258,6 +265,50 @@ pub struct ClaimHeld {
     pub at: Timestamp,
 }
 
+/// The words of an issue that a run was allowed to start with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedText {
+    /// Which words they are; see [`text_id`](super::text_id).
+    pub id: String,
+    /// Whether somebody with write permission stands for these words only, and not for whatever the
+    /// author makes of them later.
+    pub approved: bool,
+}
+
+/// An attempt that is over, of a run that got another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tried {
+    /// Which attempt.
+    pub attempt: u32,
+    /// How it ended: `failed` or `timed_out`, or `lost` if its supervisor was.
+    pub outcome: Outcome,
+    /// Why, in one line.
+    pub why: String,
+    /// When that was seen.
+    pub at: Timestamp,
+    /// US dollars, by the agent's own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+}
+
+/// The pause before a run's next attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// When it began.
+    pub since: Timestamp,
+    /// How long it is, in seconds.
+    pub secs: u64,
+    /// The boot during which `up_secs` means something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// When it began, in seconds since the machine's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_secs: Option<i64>,
+}
+
 /// How a run ended, decided once and then carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -288,6 +339,9 @@ pub struct Run {
     /// The issue's title, for people; hostile text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The issue's words as they were when they were last allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<AllowedText>,
     /// The beginning of the prompt that a person gave, if one did. The whole is in `request.txt`.
     pub prompt: Option<String>,
     /// The model asked for.
@@ -309,6 +363,15 @@ pub struct Run {
     /// How often its supervisor was lost under it since a person last started it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
+    /// How often its agent failed, or ran into a limit, since a person last started it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
+    /// The attempts that are over, as long as there is another. The latest ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
+    /// The pause before the next attempt, if it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// Where it is.
     pub phase: Phase,
     /// When it came there.
@@ -321,6 +384,9 @@ pub struct Run {
     pub pid_start: Option<u64>,
     /// The boot during which the PID means something.
     pub boot_id: Option<String>,
+    /// The control group of the supervisor and of what it has started, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<PathBuf>,
     /// The agent's conversation.
     pub session_id: Option<String>,
     /// Whether the agent carries that conversation on, rather than beginning it.
@@ -368,6 +434,9 @@ pub struct Run {
     pub cleared: bool,
 }
 
+/// So many of the attempts are kept.
+const MOST_TRIED: usize = 20;
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
@@ -389,6 +458,17 @@ impl Run {
         self.ended.as_ref().map(|e| e.outcome)
     }
 
+    /// What a run is that nobody works on: `stopped` by a person, `waiting` for its next attempt, or
+    /// else `crashed`.
+    #[must_use]
+    pub fn lies(&self) -> &'static str {
+        match (self.outcome(), &self.pause) {
+            (Some(Outcome::Stopped), _) => "stopped",
+            (_, Some(_)) => "waiting",
+            _ => "crashed",
+        }
+    }
+
     /// The executor and its model, for people.
     #[must_use]
     pub fn agent_name(&self) -> String {
@@ -405,10 +485,27 @@ impl Run {
         format!("{}-{}-{subject}-{}", self.repo.owner(), self.repo.name(), self.run)
     }
 
-    /// Begins another attempt at it.
+    /// Begins another attempt at it, in the phase that its supervisor starts in.
     pub fn begin_again(&mut self, now: Timestamp) {
-        self.attempt += 1;
+        self.attempt = self.attempt.saturating_add(1);
         self.attempt_at = Some(now);
+        self.pause = None;
+        self.phase = Phase::Preparing;
+    }
+
+    /// Keeps how the present attempt ended, since it is not the last.
+    pub fn was_tried(&mut self, ended: &Ended, at: Timestamp) {
+        // Nobody reads more, and a record has a largest size.
+        if self.tried.len() >= MOST_TRIED {
+            self.tried.remove(0);
+        }
+        self.tried.push(Tried {
+            attempt: self.attempt,
+            outcome: ended.outcome,
+            why: text::one_line(&ended.why, 300),
+            at,
+            cost_usd: self.agent.as_ref().and_then(|agent| agent.cost_usd),
+        });
     }
 
     /// When the present attempt was begun: a run that lay stopped over night has not worked since.

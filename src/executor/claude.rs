@@ -32,16 +32,18 @@ pub(super) fn invocation(section: &ExecutorSection, launch: &Launch) -> Invocati
         "--output-format",
         "stream-json",
         "--verbose",
-        // Hooks and MCP servers that the repository brings along stay off.
-        "--setting-sources",
-        "user",
-        "--strict-mcp-config",
         // An id that it has seen before is refused, one that it has not seen cannot be resumed.
         if launch.resume { "--resume" } else { "--session-id" },
     ] {
         argv.push(word.to_owned());
     }
     argv.push(launch.session_id.clone());
+    // Hooks and MCP servers that the repository brings along run without a question: they stay off.
+    let trusted = section.repository_settings.iter().any(|known| known.matches(&launch.repo));
+    let sources: &[&str] =
+        if trusted { &["user,project"] } else { &["user", "--strict-mcp-config"] };
+    argv.push("--setting-sources".to_owned());
+    argv.extend(sources.iter().map(|word| (*word).to_owned()));
     // Every tool is allowed where the jail is the wall; without it only what the agent's own sandbox
     // holds.
     let permissions = match launch.sandbox {

@@ -115,9 +115,27 @@ impl FakeHub {
         Ok(())
     }
 
-    /// Changes an issue's body.
+    /// Changes an issue's body, as its author.
     pub fn edit_body(&self, slug: &str, number: u64, body: &str) -> Result<(), FakeHubError> {
-        self.change(slug, number, |issue| issue.body = Some(body.to_owned()))
+        self.reword(slug, number, (None, Some(body.to_owned())))
+    }
+
+    /// Changes an issue's title, as its author.
+    pub fn rename_issue(&self, slug: &str, number: u64, title: &str) -> Result<(), FakeHubError> {
+        self.reword(slug, number, (Some(title.to_owned()), None))
+    }
+
+    fn reword(
+        &self,
+        slug: &str,
+        number: u64,
+        words: (Option<String>, Option<String>),
+    ) -> Result<(), FakeHubError> {
+        let mut state = self.lock();
+        let repo = known_issue(&state, slug, number)?;
+        let author = state.repos[repo].issues[&number].author.clone();
+        state.reword(repo, number, words, &author);
+        Ok(())
     }
 
     /// Locks the conversation: only people with write access may comment.
@@ -201,7 +219,14 @@ impl FakeHub {
         if let Some(pull) = &mut issue.pull {
             pull.merged = Some(Merge { at, by, sha });
         }
-        issue.events.push(Event { id, actor: owner.clone(), what: "merged", label: None, at });
+        issue.events.push(Event {
+            id,
+            actor: owner.clone(),
+            what: "merged",
+            label: None,
+            rename: None,
+            at,
+        });
         state.set_open(repo, number, false, None, &owner);
         for closed in closing_references(&body) {
             let reason = Some("completed".to_owned());

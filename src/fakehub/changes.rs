@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::state::{Comment, Event, Issue, LabelDef, State};
+use super::state::{Comment, Event, History, Issue, LabelDef, State};
 
 impl State {
     /// Makes a label, unless there is one of that name.
@@ -38,15 +38,15 @@ impl State {
         if issue.has_label(&name) == add {
             return false;
         }
+        let at = issue.touch();
         if add {
             issue.labels.push(name.clone());
         } else {
             issue.labels.retain(|l| !l.eq_ignore_ascii_case(&name));
         }
-        let at = issue.touch();
         let what = if add { "labeled" } else { "unlabeled" };
         let label = Some((name, color));
-        issue.events.push(Event { id, actor: actor.to_owned(), what, label, at });
+        issue.events.push(Event { id, actor: actor.to_owned(), what, label, rename: None, at });
         true
     }
 
@@ -69,7 +69,36 @@ impl State {
         issue.closed = (!open).then_some(at);
         issue.state_reason = reason;
         let what = if open { "reopened" } else { "closed" };
-        issue.events.push(Event { id, actor: actor.to_owned(), what, label: None, at });
+        issue.events.push(Event {
+            id,
+            actor: actor.to_owned(),
+            what,
+            label: None,
+            rename: None,
+            at,
+        });
+    }
+
+    /// Changes title and body, where given; each change is noted.
+    pub(super) fn reword(
+        &mut self,
+        repo: usize,
+        number: u64,
+        (title, body): (Option<String>, Option<String>),
+        actor: &str,
+    ) {
+        let id = self.new_id();
+        let Some(issue) = self.repos[repo].issues.get_mut(&number) else { return };
+        if let Some(title) = title.filter(|title| *title != issue.title) {
+            let at = issue.touch();
+            let rename = Some((std::mem::replace(&mut issue.title, title.clone()), title));
+            let actor = actor.to_owned();
+            issue.events.push(Event { id, actor, what: "renamed", label: None, rename, at });
+        }
+        if body.is_some() && body != issue.body {
+            issue.edited = Some(issue.touch());
+            issue.body = body;
+        }
     }
 
     /// Adds an issue, or what becomes a pull request. Returns its number.
@@ -83,6 +112,7 @@ impl State {
     ) -> u64 {
         let id = self.new_id();
         let number = self.repos[repo].next_number();
+        let history = History::new(&self.changes);
         self.repos[repo].issues.insert(
             number,
             Issue {
@@ -98,9 +128,11 @@ impl State {
                 updated: created,
                 closed: None,
                 locked: false,
+                edited: None,
                 comments: Vec::new(),
                 events: Vec::new(),
                 pull: None,
+                history,
             },
         );
         number

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::weather::Trouble;
+
 /// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
@@ -19,12 +21,15 @@ pub struct Exchange {
     pub login: Option<String>,
     /// The request's body, if it was JSON.
     pub request: Option<Value>,
-    /// What was answered; `None` if the connection was dropped instead.
+    /// What was answered, whether or not anybody waited for it; `None` if the connection was dropped
+    /// instead.
     pub status: Option<u16>,
     /// The answer's body, if it was JSON.
     pub response: Option<Value>,
     /// Whether the answer (or the lack of one) was injected.
     pub injected: bool,
+    /// What the weather did to it.
+    pub weather: Option<Trouble>,
 }
 
 impl Exchange {

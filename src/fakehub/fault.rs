@@ -1,5 +1,7 @@
 //! Trouble on request: rules that say which exchange goes wrong, and how. The matcher is pure.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// A rule. By default it strikes once, at the first request that it matches, before anything is
@@ -10,13 +12,15 @@ pub struct Fault {
     path: String,
     passes: u32,
     times: u32,
-    applied: bool,
-    ending: Ending,
+    strike: Strike,
 }
 
 /// How a struck exchange ends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) enum Ending {
+    /// With the true answer.
+    #[default]
+    True,
     /// With this answer.
     Answer { status: u16, headers: Vec<(String, String)>, body: Value },
     /// Without an answer: the connection closes before a single byte.
@@ -25,24 +29,29 @@ pub(super) enum Ending {
     Truncated,
 }
 
-/// What the matcher decided for one request.
+/// What was decided for one request. The default is no trouble at all.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Strike {
-    /// Whether the request takes effect all the same.
-    pub(super) applied: bool,
+    /// How often the request takes effect.
+    pub(super) applied: u8,
+    /// The answer is from a replica that is so many changes behind.
+    pub(super) lag: u64,
+    /// A list has an element twice.
+    pub(super) repeats: bool,
+    /// The answer is held back for so long.
+    pub(super) wait: Duration,
     pub(super) ending: Ending,
 }
 
+impl Default for Strike {
+    fn default() -> Self {
+        Self { applied: 1, lag: 0, repeats: false, wait: Duration::ZERO, ending: Ending::True }
+    }
+}
+
 impl Fault {
-    fn new(method: &str, path: &str, ending: Ending) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            passes: 0,
-            times: 1,
-            applied: false,
-            ending,
-        }
+    fn new(method: &str, path: &str, strike: Strike) -> Self {
+        Self { method: method.to_owned(), path: path.to_owned(), passes: 0, times: 1, strike }
     }
 
     /// Answers `status` instead of what was asked. `method` is matched whole (`*` is any), `path`
@@ -51,26 +60,57 @@ impl Fault {
     pub fn answer(method: &str, path: &str, status: u16) -> Self {
         let body =
             json!({"message": "injected", "documentation_url": "https://docs.github.com/rest"});
-        Self::new(method, path, Ending::Answer { status, headers: Vec::new(), body })
+        let ending = Ending::Answer { status, headers: Vec::new(), body };
+        Self::new(method, path, Strike { applied: 0, ending, ..Strike::default() })
     }
 
     /// Closes the connection without an answer. Matches as [`Fault::answer`] does.
     #[must_use]
     pub fn drop_connection(method: &str, path: &str) -> Self {
-        Self::new(method, path, Ending::Dropped)
+        let ending = Ending::Dropped;
+        Self::new(method, path, Strike { applied: 0, ending, ..Strike::default() })
     }
 
     /// Lets the request take effect and closes the connection after half of the answer's body.
     /// Matches as [`Fault::answer`] does.
     #[must_use]
     pub fn truncate(method: &str, path: &str) -> Self {
-        Self::new(method, path, Ending::Truncated).applied()
+        Self::new(method, path, Strike { ending: Ending::Truncated, ..Strike::default() })
+    }
+
+    /// Lets the request take effect and holds the answer back for so long. Matches as
+    /// [`Fault::answer`] does.
+    #[must_use]
+    pub fn slow(method: &str, path: &str, wait: Duration) -> Self {
+        Self::new(method, path, Strike { wait, ..Strike::default() })
+    }
+
+    /// Answers a read of the REST API from a replica that is so many changes of issues behind. Other
+    /// requests are as always. Matches as [`Fault::answer`] does.
+    #[must_use]
+    pub fn stale(method: &str, path: &str, changes: u64) -> Self {
+        Self::new(method, path, Strike { lag: changes, ..Strike::default() })
+    }
+
+    /// Lets the request take effect twice, as a proxy does that tries again, and gives the second
+    /// answer. Matches as [`Fault::answer`] does.
+    #[must_use]
+    pub fn twice(method: &str, path: &str) -> Self {
+        Self::new(method, path, Strike { applied: 2, ..Strike::default() })
+    }
+
+    /// Answers a list of the REST API that has moved on between two of its pages: it begins with the
+    /// last element of the page before. A first page has its own last element twice. Matches as
+    /// [`Fault::answer`] does.
+    #[must_use]
+    pub fn repeat(method: &str, path: &str) -> Self {
+        Self::new(method, path, Strike { repeats: true, ..Strike::default() })
     }
 
     /// A header of the injected answer, such as `retry-after`.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        if let Ending::Answer { headers, .. } = &mut self.ending {
+        if let Ending::Answer { headers, .. } = &mut self.strike.ending {
             headers.push((name.to_owned(), value.to_owned()));
         }
         self
@@ -79,7 +119,7 @@ impl Fault {
     /// The JSON body of the injected answer.
     #[must_use]
     pub fn body(mut self, json: Value) -> Self {
-        if let Ending::Answer { body, .. } = &mut self.ending {
+        if let Ending::Answer { body, .. } = &mut self.strike.ending {
             *body = json;
         }
         self
@@ -88,7 +128,7 @@ impl Fault {
     /// Lets the request take effect first: the caller cannot know it.
     #[must_use]
     pub fn applied(mut self) -> Self {
-        self.applied = true;
+        self.strike.applied = 1;
         self
     }
 
@@ -121,7 +161,7 @@ pub(super) fn strike(rules: &mut Vec<Fault>, method: &str, path_and_query: &str)
             rule.passes -= 1;
         } else if rule.times > 0 {
             rule.times -= 1;
-            found = Some(Strike { applied: rule.applied, ending: rule.ending.clone() });
+            found = Some(rule.strike.clone());
             break;
         }
     }
@@ -149,7 +189,7 @@ mod tests {
         let mut rules = vec![Fault::drop_connection("*", "page=").applied().after(1)];
         assert_eq!(strike(&mut rules, "GET", "/issues?page=1"), None);
         let strike = strike(&mut rules, "GET", "/issues?page=2").unwrap();
-        assert_eq!(strike, Strike { applied: true, ending: Ending::Dropped });
+        assert_eq!(strike, Strike { ending: Ending::Dropped, ..Strike::default() });
     }
 
     #[test]

@@ -99,11 +99,11 @@ fn admitted(state: &State, request: &Request, service: &Service) -> Result<Admit
 pub(super) async fn serve(
     state: &Mutex<State>,
     request: &Request,
-    service: Service,
+    service: &Service,
 ) -> (Outgoing, Option<String>) {
     let (command, admitted) = {
         let state = lock(state);
-        let admitted = match admitted(&state, request, &service) {
+        let admitted = match admitted(&state, request, service) {
             Ok(admitted) => admitted,
             Err(refusal) => return (refusal, None),
         };

@@ -10,7 +10,7 @@
 //! the repositories, which are real, bare, and below [`Options::git_dir`].
 //!
 //! What real GitHub has and this has not: forks, teams, reviews, checks, milestones, assignees,
-//! search and GraphQL; lists never lag.
+//! search and GraphQL; lists lag only on request.
 
 mod activity;
 mod api;
@@ -26,6 +26,7 @@ mod server;
 mod setup;
 mod state;
 mod views;
+mod weather;
 
 use std::fmt;
 use std::io;
@@ -42,6 +43,7 @@ pub use fault::Fault;
 pub use setup::NewRepo;
 pub use state::Role;
 pub use views::{CommentView, IssueView, LabelView, PullView};
+pub use weather::{Chance, Trouble, Weather};
 
 use git::Git;
 use state::State;

@@ -20,9 +20,9 @@ use tokio::sync::oneshot;
 
 use super::api::{self, Request};
 use super::exchange::Exchange;
-use super::fault::{self, Ending};
+use super::fault::{self, Ending, Strike};
 use super::reply::Reply;
-use super::state::State;
+use super::state::{State, now};
 use super::{git_http, lock};
 
 /// GitHub refuses pushes of more than this at once, in bytes.
@@ -78,7 +78,9 @@ async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: HttpRequest) 
         return send(Reply::error(413, "Payload too large").into());
     };
     let path = parts.uri.path();
-    let behind = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rest = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    // Beside the rest of the API, not below it.
+    let behind = if path == "/api/graphql" { Some("/graphql") } else { rest };
     let request = Request {
         method: parts.method.as_str().to_owned(),
         prefix: if behind.is_some() { PREFIX } else { "" },
@@ -89,40 +91,68 @@ async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: HttpRequest) 
     };
     let service = if behind.is_some() { None } else { git_http::Service::of(&request) };
     let mut exchange = begun(&request, service.is_none());
-    let strike = fault::strike(&mut lock(&state).faults, &request.method, &exchange.target());
-    exchange.injected = strike.is_some();
-    let done = if strike.as_ref().is_none_or(|s| s.applied) {
-        let (outgoing, login) = if let Some(service) = service {
+    let strike = struck(&state, &mut exchange);
+    let mut done = None;
+    for _ in 0..strike.applied {
+        let (outgoing, login) = if let Some(service) = &service {
             git_http::serve(&state, &request, service).await
         } else {
-            let (reply, login) = api::answer(&mut lock(&state), &request);
+            let (reply, login) = answered(&mut lock(&state), &request, &strike);
             (Outgoing::from(reply), login)
         };
         exchange.login = login;
-        Some(outgoing)
-    } else {
-        None
-    };
-    let outgoing = match strike.map(|s| s.ending) {
-        Some(Ending::Answer { status, headers, body }) => {
+        done = Some(outgoing);
+    }
+    let outgoing = match strike.ending {
+        Ending::Answer { status, headers, body } => {
             let reply = Reply { status, headers: Vec::new(), body: Some(body) };
             let mut outgoing = Outgoing::from(reply);
             outgoing.headers.extend(headers);
             Some(outgoing)
         }
-        Some(Ending::Dropped) => None,
-        Some(Ending::Truncated) => {
+        Ending::Dropped => None,
+        Ending::Truncated => {
             let outgoing = done.unwrap_or_else(|| Reply::no_content().into());
             return truncated(&state, exchange, outgoing);
         }
-        None => done,
+        Ending::True => done,
     };
     exchange.status = outgoing.as_ref().map(|o| o.status);
     exchange.response = outgoing.as_ref().and_then(|o| serde_json::from_slice(&o.body).ok());
     lock(&state).exchanges.push(exchange);
+    if !strike.wait.is_zero() {
+        tokio::time::sleep(strike.wait).await;
+    }
     match outgoing {
         Some(outgoing) => send(outgoing),
         None => Response::new(Body::new(Broken { first: None, claimed: 1 })),
+    }
+}
+
+/// What happens to this exchange: by a rule, or else by chance.
+fn struck(state: &Mutex<State>, exchange: &mut Exchange) -> Strike {
+    let mut state = lock(state);
+    let (method, target) = (&exchange.method, exchange.target());
+    let mut strike = fault::strike(&mut state.faults, method, &target);
+    if strike.is_none()
+        && let Some(weather) = &mut state.weather
+        && let Some((kind, by_chance)) = weather.strike(method, exchange.api, now().as_second())
+    {
+        *state.struck.entry(kind).or_default() += 1;
+        exchange.weather = Some(kind);
+        strike = Some(by_chance);
+    }
+    exchange.injected = strike.is_some();
+    strike.unwrap_or_default()
+}
+
+fn answered(state: &mut State, request: &Request, strike: &Strike) -> (Reply, Option<String>) {
+    if strike.lag > 0 && request.method == "GET" {
+        api::answer_of_late(state, request, strike.lag)
+    } else if strike.repeats && request.method == "GET" {
+        api::repeating(state, request)
+    } else {
+        api::answer(state, request)
     }
 }
 
@@ -143,6 +173,7 @@ fn begun(request: &Request, api: bool) -> Exchange {
         status: None,
         response: None,
         injected: false,
+        weather: None,
     }
 }
 

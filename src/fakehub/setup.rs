@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::state::{Rate, Repo, Role, State, Token, User, now};
+use super::weather::{Trouble, Weather};
 use super::{FakeHub, FakeHubError, Fault};
 
 /// The primary limit of a token, in requests an hour.
@@ -216,6 +217,17 @@ impl FakeHub {
     /// Forgets all rules for trouble.
     pub fn clear_faults(&self) {
         self.lock().faults.clear();
+    }
+
+    /// Trouble by chance from now on, or no more of it. Rules go first.
+    pub fn set_weather(&self, weather: Option<Weather>) {
+        self.lock().weather = weather;
+    }
+
+    /// How often each kind of trouble has come by chance.
+    #[must_use]
+    pub fn struck(&self) -> BTreeMap<Trouble, u64> {
+        self.lock().struck.clone()
     }
 
     /// Forgets the log.

@@ -1,13 +1,16 @@
 //! Everything the embedded GitHub knows. Logins and repository names compare without case and
 //! keep the case that they were given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::exchange::Exchange;
 use super::fault::Fault;
 use super::git::Git;
+use super::weather::{Trouble, Weather};
 
 /// What a person may do in a repository. Each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +92,7 @@ pub(super) struct LabelDef {
     pub(super) description: Option<String>,
 }
 
+#[derive(Clone)]
 pub(super) struct Comment {
     pub(super) id: u64,
     pub(super) author: String,
@@ -98,17 +102,21 @@ pub(super) struct Comment {
 }
 
 /// Something that somebody did to an issue.
+#[derive(Clone)]
 pub(super) struct Event {
     pub(super) id: u64,
     pub(super) actor: String,
-    /// `labeled`, `unlabeled`, `closed`, `reopened`, `merged`.
+    /// `labeled`, `unlabeled`, `closed`, `reopened`, `merged`, `renamed`.
     pub(super) what: &'static str,
     /// Name and colour, for the first two.
     pub(super) label: Option<(String, String)>,
+    /// The titles before and after, for the last.
+    pub(super) rename: Option<(String, String)>,
     pub(super) at: Timestamp,
 }
 
 /// What makes an issue a pull request.
+#[derive(Clone)]
 pub(super) struct Pull {
     pub(super) id: u64,
     pub(super) head: String,
@@ -122,6 +130,7 @@ pub(super) struct Pull {
     pub(super) stats: Option<Stats>,
 }
 
+#[derive(Clone)]
 pub(super) struct Merge {
     pub(super) at: Timestamp,
     pub(super) by: String,
@@ -138,6 +147,20 @@ pub(super) struct Stats {
     pub(super) mergeable: bool,
 }
 
+/// Counts the changes to all issues, so that it can be said how far behind a replica is.
+#[derive(Clone, Default)]
+pub(super) struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// As many of its former states are kept of an issue.
+const PAST: usize = 12;
+
+#[derive(Clone)]
 pub(super) struct Issue {
     pub(super) id: u64,
     pub(super) number: u64,
@@ -152,14 +175,44 @@ pub(super) struct Issue {
     pub(super) updated: Timestamp,
     pub(super) closed: Option<Timestamp>,
     pub(super) locked: bool,
+    /// When its body was last changed.
+    pub(super) edited: Option<Timestamp>,
     pub(super) comments: Vec<Comment>,
     pub(super) events: Vec<Event>,
     pub(super) pull: Option<Pull>,
+    pub(super) history: History,
+}
+
+/// How an issue was, and until which change.
+#[derive(Clone)]
+pub(super) struct History {
+    changes: Changes,
+    /// The change that made it.
+    born: u64,
+    past: VecDeque<(u64, Issue)>,
+}
+
+impl History {
+    pub(super) fn new(changes: &Changes) -> Self {
+        Self { changes: changes.clone(), born: changes.next(), past: VecDeque::new() }
+    }
+
+    fn last(&self) -> u64 {
+        self.past.back().map_or(self.born, |(at, _)| *at)
+    }
 }
 
 impl Issue {
-    /// Notes a change: its second is later than that of the change before. Returns it.
+    /// Notes a change that is about to be made: its second is later than that of the change before.
+    /// Returns it.
     pub(super) fn touch(&mut self) -> Timestamp {
+        let changes = self.history.changes.clone();
+        let (born, mut past) = (self.history.born, std::mem::take(&mut self.history.past));
+        past.push_back((changes.next(), self.clone()));
+        if past.len() > PAST {
+            past.pop_front();
+        }
+        self.history = History { changes, born, past };
         self.updated = after(self.updated);
         self.updated
     }
@@ -232,6 +285,10 @@ pub(super) struct State {
     /// Former names (lower case) and the repository that had them.
     pub(super) renamed: BTreeMap<String, u64>,
     pub(super) faults: Vec<Fault>,
+    pub(super) weather: Option<Weather>,
+    /// How often the weather has struck.
+    pub(super) struck: BTreeMap<Trouble, u64>,
+    pub(super) changes: Changes,
     pub(super) exchanges: Vec<Exchange>,
     last_id: u64,
 }
@@ -247,6 +304,9 @@ impl State {
             repos: Vec::new(),
             renamed: BTreeMap::new(),
             faults: Vec::new(),
+            weather: None,
+            struck: BTreeMap::new(),
+            changes: Changes::default(),
             exchanges: Vec::new(),
             last_id: 1000,
         }
@@ -256,6 +316,33 @@ impl State {
     pub(super) fn new_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// Shows all issues as they were `lag` changes ago, and returns what [`restore`](Self::restore)
+    /// needs to undo that.
+    pub(super) fn rewind(&mut self, lag: u64) -> Vec<(usize, Issue)> {
+        let then = self.changes.0.load(Ordering::Relaxed).saturating_sub(lag);
+        let mut present = Vec::new();
+        for (at, repo) in self.repos.iter_mut().enumerate() {
+            let newer = |issue: &&Issue| issue.history.last() > then;
+            let newer: Vec<u64> = repo.issues.values().filter(newer).map(|i| i.number).collect();
+            for number in newer {
+                let Some(issue) = repo.issues.remove(&number) else { continue };
+                if issue.history.born <= then
+                    && let Some((_, old)) = issue.history.past.iter().find(|(at, _)| *at > then)
+                {
+                    repo.issues.insert(number, old.clone());
+                }
+                present.push((at, issue));
+            }
+        }
+        present
+    }
+
+    pub(super) fn restore(&mut self, present: Vec<(usize, Issue)>) {
+        for (repo, issue) in present {
+            self.repos[repo].issues.insert(issue.number, issue);
+        }
     }
 
     pub(super) fn user(&self, login: &str) -> Option<&User> {

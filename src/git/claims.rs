@@ -131,16 +131,6 @@ impl Host {
         )
     }
 
-    /// Makes the repository if it is not there. Git leaves one that is there as it is.
-    fn make_bare(&self, what: &str, repository: &Path) -> Result<(), Error> {
-        if repository.join("HEAD").exists() {
-            return Ok(());
-        }
-        let dir = repository.display().to_string();
-        let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
-        self.local(what, None, &args, b"").map(drop)
-    }
-
     /// Moves the claim on an issue from `from` (`None`: it must not be there) to `to`, which
     /// [`write_claim`](Self::write_claim) has written into `repository`.
     ///

@@ -1,12 +1,15 @@
 //! Git as the host runs it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Error;
+use super::{Error, io_error};
 use crate::config::env;
+use crate::failpoint::{Trouble, around, place};
 use crate::process::{Captured, command, run_bounded};
+use crate::store::{TEMPORARY, make_private_dir, rename_new};
 
 /// What the host's git needs to know of the world.
 #[derive(Debug, Clone)]
@@ -108,6 +111,31 @@ impl Host {
             config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
         }
         self.run(what, dir, &config, args, &[])
+    }
+
+    /// Makes a bare repository if it is not there: whole or not at all, because a git that was killed
+    /// on the way leaves locks behind at which every later one fails.
+    pub(super) fn make_bare(&self, what: &str, repository: &Path) -> Result<(), Error> {
+        if repository.join("HEAD").exists() {
+            return Ok(());
+        }
+        let unexpected = |why: String| Error::Unexpected { what: what.to_owned(), why };
+        let parent = repository.parent().unwrap_or(repository);
+        make_private_dir(parent).map_err(|e| unexpected(e.to_string()))?;
+        let half = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent);
+        let half = half.map_err(io_error("make a directory in", parent))?;
+        let new = half.path().join("new");
+        let dir = new.display().to_string();
+        self.local(what, None, &["init", "--quiet", "--bare", "--template=", "--", &dir], b"")?;
+        match around(
+            Trouble::Disk,
+            || format!("rename {}", place(repository)),
+            || rename_new(&new, repository),
+        ) {
+            // Or somebody was quicker.
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(io_error("make", repository)(e)),
+            _ => Ok(()),
+        }
     }
 
     /// Scheme, host and port that git would really ask, after the user's own rewriting

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Host, io_error};
 use crate::domain::BranchName;
+use crate::failpoint::{Trouble, around};
 use crate::store::{make_private_dir, read_bounded, write_private};
 
 /// A mirror, up to date.
@@ -66,7 +67,8 @@ impl Host {
             .write(true)
             .open(&lock_path)
             .map_err(io_error("open", &lock_path))?;
-        lock.lock().map_err(io_error("lock", &lock_path))?;
+        around(Trouble::Disk, || "lock the mirror".into(), || lock.lock())
+            .map_err(io_error("lock", &lock_path))?;
 
         let known = read_seen(path);
         if let Some(seen) = &known {
@@ -113,10 +115,7 @@ impl Host {
 
     fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
         if !path.join(SEEN).exists() {
-            // Never brought up to date: not made yet, or only half.
-            let dir = path.display().to_string();
-            let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
-            self.local("make the mirror", None, &args, &[])?;
+            self.make_bare("make the mirror", path)?;
         }
         remove_stale_locks(path);
         let args = [

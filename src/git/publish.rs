@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::{Error, Fence, FoundClaim, Host, Mirror, io_error};
 use crate::domain::{BranchName, Claim};
-use crate::store::make_private_dir;
+use crate::failpoint::{Trouble, around};
+use crate::store::{make_private_dir, remove_dir_all};
 
 /// Commits of a run, checked, in a bare repository of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +45,15 @@ impl Host {
             return Err(unexpected("a commit id is malformed"));
         }
         let repository = scratch.join("publish.git");
-        match fs::remove_dir_all(&repository) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(io_error("remove", &repository)(e)),
-        }
+        remove_dir_all(&repository).map_err(|e| unexpected(&e.to_string()))?;
         make_private_dir(scratch).map_err(|e| unexpected(&e.to_string()))?;
         let dir = repository.display().to_string();
         self.local(what, None, &["init", "--quiet", "--bare", "--template=", "--", &dir], &[])?;
         let alternates = repository.join("objects/info/alternates");
         let borrowed = format!("{}\n", mirror.path.join("objects").display());
-        fs::write(&alternates, borrowed).map_err(io_error("write", &alternates))?;
+        let write = || fs::write(&alternates, borrowed);
+        around(Trouble::Disk, || "write alternates".into(), write)
+            .map_err(io_error("write", &alternates))?;
         let max = format!("--max-input-size={MAX_PACK}");
         let args = ["index-pack", "--stdin", "--fix-thin", "--strict", &max];
         self.local(what, Some(&repository), &args, pack)?;

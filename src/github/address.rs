@@ -46,6 +46,12 @@ impl Address {
         format!("{}{}{path}", self.origin, self.prefix)
     }
 
+    /// Where GraphQL is asked: beside a server's `/api/v3`, at the root of GitHub's own API.
+    pub(super) fn graphql(&self) -> String {
+        let parent = self.prefix.strip_suffix("/v3").unwrap_or(&self.prefix);
+        format!("{}{parent}/graphql", self.origin)
+    }
+
     /// `link` as an absolute address, if it leads to this same server. Any other server must
     /// never be asked: it would be sent the token.
     pub(super) fn same_origin(&self, link: &str) -> Option<String> {
@@ -120,6 +126,13 @@ mod tests {
         let join = |url: &str| Address::parse(url).unwrap().join("/user");
         assert_eq!(join("https://api.github.com"), "https://api.github.com/user");
         assert_eq!(join("http://Host:81/api/v3/"), "http://host:81/api/v3/user");
+    }
+
+    #[test]
+    fn graphql_is_beside_the_rest() {
+        let at = |url: &str| Address::parse(url).unwrap().graphql();
+        assert_eq!(at("https://api.github.com"), "https://api.github.com/graphql");
+        assert_eq!(at("http://host:81/api/v3/"), "http://host:81/api/graphql");
     }
 
     #[test]

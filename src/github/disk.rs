@@ -16,6 +16,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::failpoint::{Trouble, around, place};
+use crate::store::TEMPORARY;
+
 const VERSION: u32 = 1;
 
 /// The two kinds of memory: they are forgotten for different reasons.
@@ -79,7 +82,8 @@ impl Disk {
     /// Takes one name off the shelf.
     pub(super) fn forget(&self, on: Shelf, name: &str) -> Result<(), (PathBuf, io::Error)> {
         let path = self.path(on, name);
-        gone(fs::remove_file(&path)).map_err(|e| (path, e))
+        let forget = || gone(fs::remove_file(&path));
+        around(Trouble::Disk, || format!("remove {}", place(&path)), forget).map_err(|e| (path, e))
     }
 
     /// Clears the shelf.
@@ -108,16 +112,21 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut file = match tempfile::NamedTempFile::new_in(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-            tempfile::NamedTempFile::new_in(dir)?
-        }
-        other => other?,
+    let make = || tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir);
+    let write = || {
+        let mut file = match make() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+                make()?
+            }
+            other => other?,
+        };
+        file.write_all(&serde_json::to_vec(value)?)?;
+        Ok(file)
     };
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let file = around(Trouble::Disk, || format!("write {}", place(path)), write)?;
+    let replace = || file.persist(path).map(drop).map_err(|e| e.error);
+    around(Trouble::Disk, || format!("replace {}", place(path)), replace)
 }
 
 #[cfg(test)]

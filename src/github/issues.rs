@@ -95,13 +95,16 @@ impl GitHub {
             .map_err(|e| self.bad_answer(&what, &e.to_string()))
     }
 
-    /// All comments, oldest first.
+    /// The comments that were written or changed at or after `since` (`None`: all), oldest first.
     pub async fn comments(
         &self,
         repo: &RepoSlug,
         number: IssueNumber,
+        since: Option<Timestamp>,
     ) -> Result<Vec<Comment>, Error> {
-        let path = format!("{}/comments?per_page=100", issue_path(repo, number));
+        let since = since.map(|at| at.strftime("&since=%Y-%m-%dT%H:%M:%SZ").to_string());
+        let since = since.unwrap_or_default();
+        let path = format!("{}/comments?per_page=100{since}", issue_path(repo, number));
         let what = format!("the comments of {repo}#{number}");
         let comments: Vec<wire::Comment> = self.all(&path, &what).await?;
         Ok(comments.into_iter().map(Into::into).collect())
@@ -118,6 +121,16 @@ impl GitHub {
         let what = format!("a comment on {repo}#{number}");
         let ask = Ask::write(Method::POST, url, what, Some(json!({ "body": body })));
         Ok(self.fetch::<wire::Comment>(&ask).await?.into())
+    }
+
+    /// Removes a comment; one that is not there is removed already.
+    pub async fn delete_comment(&self, repo: &RepoSlug, id: u64) -> Result<(), Error> {
+        let url = self.url(&format!("{}/issues/comments/{id}", repo_path(repo)));
+        let what = format!("comment {id} of {repo}");
+        match self.send(&Ask::write(Method::DELETE, url, what, None)).await {
+            Err(Error::NotFound { .. } | Error::Gone { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Replaces the text of a comment.

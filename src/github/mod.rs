@@ -28,6 +28,7 @@ mod repos;
 mod transport;
 mod usage;
 mod wire;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use limits::{Cooldown, LimitKind};
 pub use pulls::NewPull;
 pub use repos::{Permission, RepoInfo, Viewer};
 pub use usage::{Asked, Usage};
+pub use words::Words;
 
 /// What a [`GitHub`] needs to know.
 #[derive(Clone)]

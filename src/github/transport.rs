@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, GitHub, limits, wire};
 use crate::domain::text::one_line;
+use crate::failpoint::{Effect, Trouble, endpoint};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// For each read and write on the connection.
@@ -177,11 +178,16 @@ impl GitHub {
     async fn once(&self, ask: &Ask) -> Result<Answer, Error> {
         let request = self.request(ask)?;
         let client = self.client()?;
+        let effect = Effect::new(Trouble::Network, || {
+            format!("{} {}", ask.method, endpoint(&self.address.shorten(&ask.url)))
+        });
         let exchange = async {
+            effect.before().map_err(|e| e.to_string())?;
             let response = client.execute(request).await.map_err(|e| chain(&e))?;
             let (parts, body) = response.into_parts();
             let body = Limited::new(body, LARGEST_BODY).collect().await;
             let body = body.map_err(|e| chain(e.as_ref()))?.to_bytes();
+            effect.after().map_err(|e| e.to_string())?;
             Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         let late = |_| Err(format!("it took longer than {} seconds", WHOLE.as_secs()));

@@ -57,7 +57,9 @@ impl Counter {
         usage.requests += 1;
         usage.not_modified += u64::from(status == StatusCode::NOT_MODIFIED);
         usage.items.push(Asked { what, status: Some(status.as_u16()) });
-        if let Some(limit) = number(headers, "x-ratelimit-limit") {
+        // GraphQL has a budget of its own.
+        let core = headers.get("x-ratelimit-resource").is_none_or(|of| of == "core");
+        if core && let Some(limit) = number(headers, "x-ratelimit-limit") {
             usage.limit = Some(limit);
             usage.remaining = number(headers, "x-ratelimit-remaining");
             usage.reset = number(headers, "x-ratelimit-reset")

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::CredentialMode;
+
 /// One thing that may be copied into a worker's home (`[credentials] copy` in the configuration).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -62,6 +64,18 @@ impl Credential {
             Self::GhToken => Some("GH_TOKEN"),
             Self::AnthropicApiKey => Some("ANTHROPIC_API_KEY"),
             Self::ClaudeCodeOauthToken => Some("CLAUDE_CODE_OAUTH_TOKEN"),
+        }
+    }
+
+    /// Whether it may be in a home of this mode. A git configuration can name helpers and hold
+    /// tokens, so that it counts as a credential; the key of the model is none for GitHub.
+    #[must_use]
+    pub const fn fits(self, mode: CredentialMode) -> bool {
+        match mode {
+            CredentialMode::Copy => true,
+            CredentialMode::Broker => {
+                matches!(self, Self::AnthropicApiKey | Self::ClaudeCodeOauthToken)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
+use crate::domain::CredentialMode;
 use crate::store::{self, read_bounded, write_private};
 
 /// The format that this program reads and writes.
@@ -18,11 +19,23 @@ const MAX: u64 = 16 << 20;
 #[derive(Serialize, Deserialize)]
 struct OnDisk {
     version: u32,
+    /// A home that was made before there was a choice holds copies.
+    #[serde(default)]
+    credentials: CredentialMode,
     files: BTreeSet<PathBuf>,
 }
 
-/// Reads the paths, relative to the home. `None`: the home was made before they were remembered.
-pub(super) fn read(path: &Path) -> Result<Option<BTreeSet<PathBuf>>, Error> {
+/// What was placed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Furniture {
+    /// Whether credentials for GitHub are among it.
+    pub credentials: CredentialMode,
+    /// The paths, relative to the home.
+    pub files: BTreeSet<PathBuf>,
+}
+
+/// Reads it. `None`: the home was made before it was remembered.
+pub(super) fn read(path: &Path) -> Result<Option<Furniture>, Error> {
     let Some(bytes) = read_bounded(path, MAX)? else { return Ok(None) };
     let broken = |why: String| store::Error::Broken { path: path.to_owned(), why };
     let value: serde_json::Value =
@@ -38,13 +51,22 @@ pub(super) fn read(path: &Path) -> Result<Option<BTreeSet<PathBuf>>, Error> {
     if let Some(odd) = read.files.iter().find(|p| !plain(p)) {
         return Err(broken(format!("{} is not a path in a home", odd.display())).into());
     }
-    Ok(Some(read.files))
+    Ok(Some(Furniture { credentials: read.credentials, files: read.files }))
 }
 
-/// Writes the paths. A name that is not UTF-8 is left out: it stays in the home like an agent's own.
-pub(super) fn write(path: &Path, files: &BTreeSet<PathBuf>) -> Result<(), Error> {
+/// Whether a home may hold credentials for GitHub, by what is remembered of it in the record.
+///
+/// # Errors
+/// When that is there and cannot be read.
+pub fn mode_of(path: &Path) -> Result<CredentialMode, Error> {
+    Ok(read(path)?.unwrap_or_default().credentials)
+}
+
+/// Writes it. A name that is not UTF-8 is left out: it stays in the home like an agent's own.
+pub(super) fn write(path: &Path, furniture: &Furniture) -> Result<(), Error> {
+    let Furniture { credentials, files } = furniture;
     let files = files.iter().filter(|p| p.to_str().is_some()).cloned().collect();
-    let json = serde_json::to_vec(&OnDisk { version: VERSION, files })
+    let json = serde_json::to_vec(&OnDisk { version: VERSION, credentials: *credentials, files })
         .map_err(|e| store::Error::Broken { path: path.to_owned(), why: e.to_string() })?;
     Ok(write_private(path, &json)?)
 }

@@ -112,6 +112,44 @@ impl Lived {
         }
     }
 
+    /// Whether anything has this name. What cannot be looked at may have it.
+    pub fn holds(&self, relative: &Path) -> bool {
+        let found = || -> nix::Result<()> {
+            let (dir, _) = self.enter(relative, false)?;
+            let name = relative.file_name().ok_or(Errno::ENOENT)?;
+            fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(drop)
+        };
+        !matches!(found(), Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP))
+    }
+
+    /// The names in a directory; none if it is not there.
+    pub fn names(&self, relative: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        let listed = || -> io::Result<Vec<std::ffi::OsString>> {
+            let (dir, _) = self.enter(relative, false)?;
+            let dir = openat(&dir, name(relative)?, DIRECTORY, Mode::empty())?;
+            fs::read_dir(handle(&dir))?.map(|entry| Ok(entry?.file_name())).collect()
+        };
+        listed().or_else(|e| if is_absent(&e) { Ok(Vec::new()) } else { Err(e) })
+    }
+
+    /// At most `max` bytes of a regular file; nothing if there is none of this name.
+    pub fn read(&self, relative: &Path, max: u64) -> io::Result<Vec<u8>> {
+        let read = || -> io::Result<Vec<u8>> {
+            let (dir, _) = self.enter(relative, false)?;
+            let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags.bits())
+                .open(below(&dir, name(relative)?))?;
+            let mut bytes = Vec::new();
+            if file.metadata()?.is_file() {
+                io::Read::read_to_end(&mut io::Read::take(file, max), &mut bytes)?;
+            }
+            Ok(bytes)
+        };
+        read().or_else(|e| if is_absent(&e) { Ok(Vec::new()) } else { Err(e) })
+    }
+
     /// Removes a file (a directory in its place is somebody else's), and the directories above it
     /// that are empty now.
     pub fn remove(&self, relative: &Path) -> Result<(), Error> {
@@ -249,6 +287,12 @@ fn below(dir: &OwnedFd, name: &OsStr) -> PathBuf {
 
 fn name(relative: &Path) -> io::Result<&OsStr> {
     relative.file_name().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Whether nothing of that name is there, or only something that leads elsewhere.
+fn is_absent(e: &io::Error) -> bool {
+    let absent = [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP];
+    e.raw_os_error().is_some_and(|code| absent.contains(&Errno::from_raw(code)))
 }
 
 fn errno(e: io::Error) -> Errno {

@@ -20,6 +20,7 @@
 
 mod credential;
 mod error;
+mod found;
 mod furniture;
 mod lived;
 mod refresh;
@@ -41,12 +42,14 @@ use tera::Context;
 
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
+pub use found::credentials_in;
+pub use furniture::mode_of;
 pub use lived::{open_up, remove_tree};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 pub use staging::STAGING;
 
-use crate::domain::{JailMode, WorkerId};
+use crate::domain::{CredentialMode, JailMode, WorkerId};
 use source::Found;
 use staging::Staging;
 use template::Templates;
@@ -76,6 +79,9 @@ pub struct Blueprint<'a> {
     pub source_home: &'a Path,
     /// gh's configuration directory.
     pub gh_config_dir: &'a Path,
+    /// Whether credentials for GitHub may be in it at all. If not, they are not copied, whatever
+    /// `credentials` says.
+    pub mode: CredentialMode,
     /// What may be copied.
     pub credentials: &'a [Credential],
     /// Values by the name of their variable (see [`Credential::env_name`]). Those that are empty,
@@ -88,6 +94,13 @@ pub struct Blueprint<'a> {
     pub links: &'a [(&'a str, PathBuf)],
     /// Where in the record it is written down which files were placed in the home.
     pub furniture: &'a Path,
+}
+
+impl Blueprint<'_> {
+    /// Whether this may be copied, and into a home of this mode.
+    fn wants(&self, credential: Credential) -> bool {
+        credential.fits(self.mode) && self.credentials.contains(&credential)
+    }
 }
 
 /// What was made.
@@ -185,7 +198,8 @@ fn environment<'a>(blueprint: &'a Blueprint<'_>) -> Result<Vec<Variable<'a>>, Er
     let mut env = Vec::new();
     for (name, value) in blueprint.values {
         let value = value.expose_secret();
-        let wanted = blueprint.credentials.iter().any(|c| c.env_name() == Some(name));
+        let wanted =
+            Credential::ALL.iter().any(|c| c.env_name() == Some(name) && blueprint.wants(*c));
         if !wanted || value.is_empty() {
             continue;
         }
@@ -201,7 +215,8 @@ fn environment<'a>(blueprint: &'a Blueprint<'_>) -> Result<Vec<Variable<'a>>, Er
 fn context(blueprint: &Blueprint<'_>, env: &[Variable<'_>]) -> Result<Context, Error> {
     let worker = blueprint.worker;
     let outbox = blueprint.home.join(OUTBOX);
-    let credentials: Vec<_> = blueprint.credentials.iter().map(|c| c.as_str()).collect();
+    let credentials: Vec<_> =
+        blueprint.credentials.iter().filter(|c| blueprint.wants(**c)).map(|c| c.as_str()).collect();
     let mut context = Context::new();
     for (name, path) in [
         ("home", blueprint.home),
@@ -225,7 +240,7 @@ fn context(blueprint: &Blueprint<'_>, env: &[Variable<'_>]) -> Result<Context, E
 
 /// Says which values are missing, and why a login of Claude's does not count.
 fn note_values(blueprint: &Blueprint<'_>, env: &[Variable<'_>], report: &mut Report) {
-    let wanted = |c: Credential| blueprint.credentials.contains(&c);
+    let wanted = |c: Credential| blueprint.wants(c);
     let missing = |c: Credential| !env.iter().any(|v| c.env_name() == Some(v.name));
     if wanted(Credential::GhToken) && missing(Credential::GhToken) {
         report.notes.push("GH_TOKEN is not set: it was left out".to_owned());
@@ -260,7 +275,7 @@ fn copy_credentials(
         (Credential::Ssh, home.join(".ssh"), ".ssh"),
         (Credential::Gh, blueprint.gh_config_dir.to_owned(), ".config/gh"),
     ] {
-        if !blueprint.credentials.contains(&credential) {
+        if !blueprint.wants(credential) {
             continue;
         }
         let to = Path::new(to);

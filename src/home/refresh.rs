@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::furniture::{self, Furniture};
 use super::lived::{Compared, Lived};
 use super::staging::Staging;
 use super::tree::{self, Tree};
-use super::{Blueprint, Error, Report, furnish, furniture};
+use super::{Blueprint, Error, Report, furnish};
+use crate::domain::CredentialMode;
 
 /// What differs in the home, by paths in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Ready<'a> {
     blueprint: &'a Blueprint<'a>,
     staging: Staging,
     files: BTreeSet<PathBuf>,
-    placed: BTreeSet<PathBuf>,
+    placed: Furniture,
     report: Report,
 }
 
@@ -51,8 +53,16 @@ pub fn prepare<'a>(blueprint: &'a Blueprint<'a>) -> Result<Ready<'a>, Error> {
                 .to_owned(),
         );
     }
+    let placed = placed.unwrap_or_default();
+    if placed.credentials == CredentialMode::Copy && blueprint.mode == CredentialMode::Broker {
+        report.notes.push(
+            "credentials were in reach of this home's agents, who may have kept copies: renew the \
+             token and the keys, or retire the worker and make a new one"
+                .to_owned(),
+        );
+    }
     let files = report.files.iter().cloned().collect();
-    Ok(Ready { blueprint, staging, files, placed: placed.unwrap_or_default(), report })
+    Ok(Ready { blueprint, staging, files, placed, report })
 }
 
 impl Ready<'_> {
@@ -74,7 +84,7 @@ impl Ready<'_> {
     /// gone.
     fn gone(&self) -> BTreeSet<PathBuf> {
         let unsure = |file: &Path| self.report.unsure.iter().any(|top| file.starts_with(top));
-        self.placed.difference(&self.files).filter(|file| !unsure(file)).cloned().collect()
+        self.placed.files.difference(&self.files).filter(|file| !unsure(file)).cloned().collect()
     }
 
     /// Says what would change, and leaves the home as it is.
@@ -94,9 +104,13 @@ impl Ready<'_> {
         let mut changes = self.changes()?;
         let home = Lived::open(self.blueprint.home)?;
         // First what is or will be ours, so that a later run knows it however far this one gets.
-        let ours = &self.placed | &self.files;
-        if ours != self.placed {
-            furniture::write(self.blueprint.furniture, &ours)?;
+        let ours = &self.placed.files | &self.files;
+        // Only a home that is done with, and had nothing before either, counts as one that has nothing.
+        let (before, after) = (self.placed.credentials, self.blueprint.mode);
+        let credentials = if before == after { after } else { CredentialMode::Copy };
+        let meanwhile = Furniture { credentials, files: ours.clone() };
+        if meanwhile != self.placed {
+            furniture::write(self.blueprint.furniture, &meanwhile)?;
         }
         // What goes makes room for what comes: a file may become a directory.
         for file in &changes.removed {
@@ -105,8 +119,8 @@ impl Ready<'_> {
         for file in changes.changed.iter().chain(&changes.added) {
             changes.moved_aside.extend(home.put(file, &self.staging.path().join(file))?);
         }
-        let left = &ours - &self.gone();
-        if left != ours {
+        let left = Furniture { credentials: after, files: &ours - &self.gone() };
+        if left != meanwhile {
             furniture::write(self.blueprint.furniture, &left)?;
         }
         let report = std::mem::take(&mut self.report);
@@ -118,7 +132,7 @@ impl Ready<'_> {
 pub(super) fn remember(blueprint: &Blueprint<'_>, made: &[PathBuf]) -> Result<(), Error> {
     let link = |file: &Path| blueprint.links.iter().any(|(name, _)| file == Path::new(name));
     let files = made.iter().filter(|file| !link(file)).cloned().collect();
-    furniture::write(blueprint.furniture, &files)
+    furniture::write(blueprint.furniture, &Furniture { credentials: blueprint.mode, files })
 }
 
 /// How many clones a home holds, and about how many bytes. What cannot be read counts as nothing.

@@ -74,6 +74,7 @@ impl Place {
             gh_config_dir: &self.path("user/.config/gh"),
             credentials: &self.credentials,
             values: &self.values,
+            mode: CredentialMode::Copy,
             jail: self.jail,
             links: &self.links,
             furniture: &self.path("furniture.json"),

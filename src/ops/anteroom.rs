@@ -7,10 +7,11 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
-use super::{Context, context};
+use super::{Context, context, custody};
 use crate::domain::{JailMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
-use crate::process::command;
+use crate::failpoint::{Effect, Trouble};
+use crate::process::{command, spawn};
 use crate::sandbox::inside::Orders;
 
 /// How a run's agent is started.
@@ -68,13 +69,11 @@ impl Start {
         ctx: &Context,
         run: &Run,
     ) -> Result<Child, String> {
-        outer
-            .envs(agent_env(ctx, run, &self.executor.wants(), &self.program))
-            .envs(self.invocation.env)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+        let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
+        env.extend(self.invocation.env);
+        custody::without_credentials(ctx, &run.worker, &mut env)?;
+        outer.envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        spawn(&mut outer, |_| "agent".into())
             .map_err(|e| format!("cannot start {}: {e}", self.program.display()))
     }
 }
@@ -110,8 +109,10 @@ impl Anteroom {
     pub(super) fn let_in(mut self) -> Option<Child> {
         let mut child = self.0.take()?;
         if let Some(mut gate) = child.stdin.take() {
+            let effect = Effect::new(Trouble::Process, || "let the agent in".into());
             // If nobody waits, the jail could not be made, and its own words say why.
-            let _ = gate.write_all(b"+");
+            let _ = effect.before().and_then(|()| gate.write_all(b"+"));
+            effect.passed();
         }
         Some(child)
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, Exit, Failure};
-use crate::domain::{Outcome, Run, RunId, WorkerId};
+use crate::domain::{Run, RunId, WorkerId};
 use crate::store::{self, Archived, State, Worker};
 
 /// A run, and what is kept of it. As JSON it is versioned; fields may be added to a version.
@@ -17,7 +17,7 @@ use crate::store::{self, Archived, State, Worker};
 pub struct Shown {
     /// Version of the shape.
     pub version: u32,
-    /// `finished`, or what its worker is: `busy`, `stopped` or `crashed`.
+    /// `finished`, or what its worker is: `busy`, `stopped`, `waiting` or `crashed`.
     pub state: &'static str,
     /// Whether a person has cleared it with `reset`.
     pub cleared: bool,
@@ -148,8 +148,7 @@ fn newest_first(ctx: &Context, id: &WorkerId) -> Result<Vec<Archived>, Failure> 
 fn under_way(worker: Worker) -> Option<(&'static str, Box<Run>)> {
     match worker.state {
         State::Busy(run) => Some(("busy", run)),
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => Some(("stopped", run)),
-        State::Crashed(run) => Some(("crashed", run)),
+        State::Crashed(run) => Some((run.lies(), run)),
         State::Idle | State::Starting | State::Broken(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId};
 use crate::github::{ErrorKind, GitHub};
-use crate::store::{make_private_dir, read_bounded, write_private};
+use crate::store::{make_private_dir, read_bounded, remove_file, write_private};
 
 /// Labels of one run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +49,11 @@ pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
     };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
-    Ok(write_private(&dir(ctx).join(format!("{}.json", run.run)), &json)?)
+    Ok(write_private(&path(ctx, &run.run), &json)?)
+}
+
+fn path(ctx: &Context, run: &RunId) -> PathBuf {
+    dir(ctx).join(format!("{run}.json"))
 }
 
 /// Does what is noted, and says what is still left. Asks GitHub nothing if nothing is noted.
@@ -69,7 +73,7 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
         };
         match do_one(ctx, github, &chore).await {
             Ok(()) => {
-                let _ = std::fs::remove_file(&path);
+                let _ = remove_file(&path);
             }
             Err(why) => left.push(format!(
                 "take the labels {} off {}#{} ({why})",
@@ -103,6 +107,11 @@ async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), Str
         let _ = hold.release(&chore.run);
     }
     Ok(())
+}
+
+/// Whether something of this run is noted: then a person has begun to clear it.
+pub(super) fn are_noted(ctx: &Context, run: &Run) -> bool {
+    path(ctx, &run.run).exists()
 }
 
 /// Whether anything is noted.

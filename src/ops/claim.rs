@@ -11,11 +11,15 @@ use crate::domain::{
 use crate::github::GitHub;
 use crate::store::{self, State, WorkerLock};
 
-/// Takes the named worker, or the first idle one.
+/// Takes the named worker, or the first idle one that will do.
 ///
 /// # Errors
 /// When it (or every one) is busy: says who has what.
-pub(super) fn take_worker(ctx: &Context, wanted: Option<&WorkerId>) -> Result<WorkerLock, Failure> {
+pub(super) fn take_worker(
+    ctx: &Context,
+    wanted: Option<&WorkerId>,
+    will_do: impl Fn(&WorkerId) -> bool,
+) -> Result<WorkerLock, Failure> {
     let workers = store::list(&ctx.root)?;
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
@@ -28,7 +32,7 @@ pub(super) fn take_worker(ctx: &Context, wanted: Option<&WorkerId>) -> Result<Wo
     }
     for worker in &workers {
         let suits = wanted.is_none_or(|id| *id == worker.id);
-        if !suits || !matches!(worker.state, State::Idle) {
+        if !suits || !matches!(worker.state, State::Idle) || !will_do(&worker.id) {
             continue;
         }
         let Some(lock) = WorkerLock::try_take(&ctx.root, &worker.id)? else { continue };
@@ -59,7 +63,12 @@ fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
             format!("worker {id} is busy with {} ({pid}{minutes}m)", run.subject())
         }
         State::Crashed(run) => {
-            format!("worker {id} crashed with {}; the next `assign` carries on", run.subject())
+            let subject = run.subject();
+            match run.lies() {
+                "stopped" => format!("worker {id} was stopped with {subject}"),
+                "waiting" => format!("worker {id} waits for another attempt at {subject}"),
+                _ => format!("worker {id} crashed with {subject}; the next `assign` carries on"),
+            }
         }
         State::Broken(why) => format!("worker {id} is broken: {why}"),
     }
@@ -116,6 +125,10 @@ pub(super) async fn check_issue(
     }
     if !issue.open {
         return Err(refuse("is closed".into()));
+    }
+    if request.approved.as_ref().is_some_and(|approved| *approved != issue.text_id()) {
+        return Err(refuse("was just edited".into())
+            .hint("the next `assign` looks whether it was approved since"));
     }
     let workers = store::list(&ctx.root)?;
     if let Some(holder) = holder(workers.iter().filter(|w| w.id != *own), repo, number) {

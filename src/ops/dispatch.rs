@@ -9,12 +9,16 @@ use jiff::Timestamp;
 
 use super::claim::{check_again, check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
-use super::{Context, Exit, Failure};
+use super::trust::Trusted;
+use super::{Context, Exit, Failure, custody};
+use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
-    CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
-    text,
+    AllowedText, CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId,
+    WorkerId, text,
 };
-use crate::github::GitHub;
+use crate::failpoint::{Trouble, around, place};
+use crate::github::{ErrorKind, GitHub};
+use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
 /// What is to be dispatched.
@@ -36,6 +40,9 @@ pub struct Request {
     pub executor: Option<String>,
     /// Whether a person named the issue (not `assign`).
     pub explicit: bool,
+    /// The words of the issue that somebody approved, where that was needed; see
+    /// [`text_id`](crate::domain::text_id).
+    pub approved: Option<String>,
     /// The worker of another host that is gone, whose label may be on the issue.
     pub abandoned_by: Option<WorkerId>,
 }
@@ -67,10 +74,15 @@ pub async fn dispatch(
     ctx.jail_program()?;
     ctx.tool("git")?;
     enough_room(ctx)?;
-    let lock = take_worker(ctx, request.worker.as_ref())?;
+    let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
     let (issue, old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, number, &request, lock.worker()).await?;
+            if strangers(ctx, github, &issue, &request).await?
+                && !custody::takes_strangers(ctx, lock.worker())
+            {
+                lock = another(ctx, lock, &issue, &request)?;
+            }
             (Some(issue), old)
         }
         None => (None, Vec::new()),
@@ -113,6 +125,57 @@ pub async fn dispatch(
             Err(give_back(ctx, github, hold.as_ref(), &lock, &run, true, failure).await)
         }
     }
+}
+
+/// Whether the issue may be worked on only where no credentials are. A person who names an issue
+/// needs no approval for it; that a stranger wrote it stays true.
+async fn strangers(
+    ctx: &Context,
+    github: &GitHub,
+    issue: &Issue,
+    request: &Request,
+) -> Result<bool, Failure> {
+    let Settings { trust, approved_in, .. } = ctx.settings;
+    if (trust, approved_in) != (Trust::Write, ApprovedIn::Broker) {
+        return Ok(false);
+    }
+    if !request.explicit {
+        return Ok(request.approved.is_some());
+    }
+    match Trusted::new(github, &ctx.settings).may_write(&issue.repo, &issue.author).await {
+        // That the token may not ask means no.
+        Err(e) if e.kind() == ErrorKind::Access => Ok(true),
+        may => Ok(!may?),
+    }
+}
+
+/// Takes a worker that has no credentials in the place of one that has.
+fn another(
+    ctx: &Context,
+    lock: WorkerLock,
+    issue: &Issue,
+    request: &Request,
+) -> Result<WorkerLock, Failure> {
+    let worker = lock.worker().clone();
+    drop(lock);
+    if request.worker.is_none()
+        && let Ok(other) = take_worker(ctx, None, |id| custody::takes_strangers(ctx, id))
+    {
+        return Ok(other);
+    }
+    let what = match &request.worker {
+        Some(_) => format!("the home of worker {worker} holds GitHub credentials"),
+        None => "no worker without GitHub credentials is idle".into(),
+    };
+    let author = text::one_line(&issue.author, 60);
+    Err(Failure::new(
+        Exit::Refused,
+        format!("{author}, who wrote {}#{}, has no write permission, and {what}", issue.repo, issue.number),
+    )
+    .hint(
+        "set `mode = \"broker\"` in [credentials] and run `claude-workers refresh`, or allow it with \
+         `approved_in = \"any\"` in [assign]",
+    ))
 }
 
 /// Takes the claim. If others have had it, they may have finished the issue since it was looked at.
@@ -197,6 +260,7 @@ fn record(
         repo: request.repo.clone(),
         issue: request.issue,
         title: issue.map(|i| text::one_line(&i.title, 200)),
+        text: issue.map(|i| AllowedText { id: i.text_id(), approved: approval(ctx, request, i) }),
         prompt: request.prompt.as_deref().map(head),
         model,
         executor,
@@ -206,12 +270,16 @@ fn record(
         attempt: 1,
         attempt_at: None,
         losses: 0,
+        failures: 0,
+        tried: Vec::new(),
+        pause: None,
         phase: Phase::Claimed,
         phase_at: now,
         started_at: now,
         pid: None,
         pid_start: None,
         boot_id: None,
+        cgroup: None,
         session_id: Some(uuid),
         resume: false,
         limits: ctx.settings.limits,
@@ -228,6 +296,14 @@ fn record(
         ended_at: None,
         cleared: false,
     }
+}
+
+/// Whether the run is allowed for the issue's present words only. Who names an issue by hand has
+/// read it, and nobody was asked about its author.
+fn approval(ctx: &Context, request: &Request, issue: &Issue) -> bool {
+    let owner = issue.author.eq_ignore_ascii_case(issue.repo.owner());
+    let anyone = ctx.settings.trust == Trust::Anyone;
+    request.approved.is_some() || request.explicit && !owner && !anyone
 }
 
 /// A random UUID, from the kernel.
@@ -288,12 +364,7 @@ fn forget(ctx: &Context, lock: &WorkerLock, failure: Failure) -> Failure {
 fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
     let paths = ctx.root.record(lock.worker());
     for path in [paths.request(), paths.task()] {
-        if let Err(e) = std::fs::remove_file(&path)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            let what = format!("{} could not be removed: {e}", path.display());
-            return Err(Failure::new(Exit::Failed, what));
-        }
+        store::remove_file(&path)?;
     }
     Ok(())
 }
@@ -312,20 +383,13 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&log_path)
+    let open = || File::options().create(true).append(true).mode(0o600).open(&log_path);
+    let log = around(Trouble::Disk, || format!("open {}", place(&log_path)), open)
         .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
-    let mut child = ctx
-        .own_command(&["supervise", worker.as_str()])?
-        .stdin(Stdio::from(lock_file))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
-        .spawn()
-        .map_err(|e| fail(e.to_string()))?;
+    let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
+    own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
+    let mut child = spawn(&mut own, |_| "supervise".into()).map_err(|e| fail(e.to_string()))?;
     let mut ready = [0; 1];
     let got = child.stdout.take().map(|mut pipe| pipe.read(&mut ready));
     match got {

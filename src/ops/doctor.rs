@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::context::BWRAP;
-use super::{Context, Failure, jailing};
-use crate::domain::{JailMode, RepoPattern};
+use super::{Context, Failure, custody, jailing};
+use crate::domain::{CredentialMode, JailMode, RepoPattern};
 use crate::github::{ErrorKind, GitHub};
 use crate::process::{command, run_bounded};
 use crate::store::{self, State};
@@ -46,6 +46,7 @@ fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>)
 pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
     checks.extend(workers(ctx));
+    checks.extend(credentials(ctx));
     checks.extend([disk(ctx), memory()]);
     checks.extend(token(ctx, github).await);
     checks.push(cron(ctx));
@@ -199,8 +200,12 @@ fn workers(ctx: &Context) -> Vec<Check> {
                     State::Crashed(run) => checks.push(check(
                         &format!("worker {}", worker.id),
                         Grade::Warning,
-                        format!("crashed with {}", run.subject()),
-                        Some("the next `assign` carries on"),
+                        format!("{} with {}", run.lies(), run.subject()),
+                        Some(match run.lies() {
+                            "stopped" => "`restart` carries on, `reset` clears it",
+                            "waiting" => "a later `assign` carries on; `restart` does now",
+                            _ => "the next `assign` carries on",
+                        }),
                     )),
                     State::Idle | State::Busy(_) | State::Starting => {}
                 }
@@ -208,6 +213,45 @@ fn workers(ctx: &Context) -> Vec<Check> {
             checks
         }
     }
+}
+
+/// Which homes hold access to GitHub, and those that must not and do.
+fn credentials(ctx: &Context) -> Vec<Check> {
+    let ids = store::ids(&ctx.root).unwrap_or_default();
+    let (mut checks, mut copied, mut none) = (Vec::new(), Vec::new(), Vec::new());
+    for id in &ids {
+        match custody::mode_of(ctx, id) {
+            Ok(CredentialMode::Copy) => copied.push(id.as_str()),
+            Ok(CredentialMode::Broker) => {
+                none.push(id.as_str());
+                checks.extend(custody::check(ctx, id).err().map(|why| {
+                    check(
+                        &format!("worker {id}"),
+                        Grade::Failure,
+                        why,
+                        Some("remove it, and start again"),
+                    )
+                }));
+            }
+            Err(e) => checks.push(check(&format!("worker {id}"), Grade::Failure, e.message, None)),
+        }
+    }
+    let named = |mode: CredentialMode, ids: &[&str]| match ids {
+        [] => None,
+        ids => Some(format!("{mode}: {}", ids.join(", "))),
+    };
+    let found = [named(CredentialMode::Broker, &none), named(CredentialMode::Copy, &copied)];
+    let found: Vec<String> = found.into_iter().flatten().collect();
+    if found.is_empty() {
+        return checks;
+    }
+    let late = ctx.settings.credential_mode == CredentialMode::Broker && !copied.is_empty();
+    let (grade, mend) = match late {
+        true => (Grade::Warning, Some("claude-workers refresh --all")),
+        false => (Grade::Ok, None),
+    };
+    checks.insert(0, check("credentials", grade, found.join("; "), mend));
+    checks
 }
 
 /// Less than this and a clone or two fills the disk.

@@ -14,15 +14,12 @@ use super::claim::still_ours;
 use super::dispatch::fresh_uuid;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    Claim, ClaimHeld, ClaimState, HostId, IssueNumber, Limits, RepoSlug, Run, RunId, WorkerId,
+    Claim, ClaimHeld, ClaimState, HostId, IssueNumber, RepoSlug, Run, RunId, WorkerId,
 };
 use crate::git::{Fence, FoundClaim, Host, Swap};
-use crate::plan::{Standing, standing};
+use crate::plan::{MARGIN, Standing, standing, time_to_live};
 use crate::process::uptime;
 use crate::store;
-
-/// What a claim lasts beyond the agent's time: for preparing, verifying and publishing.
-const MARGIN: Duration = Duration::from_hours(1);
 
 /// Everything that is needed to move the claim of one run.
 pub(super) struct Hold<'a> {
@@ -216,17 +213,12 @@ impl<'a> Hold<'a> {
         Claim::new(self.me.clone(), run.worker.clone(), run.run.clone(), epoch, nonce, ttl)
     }
 
-    /// Gives the claim its full time again when half of it is over: a run that a person stopped waits
-    /// for that person, not for another host. `None`: there is nothing to do, or it is lost.
+    /// Gives the claim its full time again. `None`: there is none, or it is lost.
     ///
     /// # Errors
     /// When it is not known whether it was renewed.
-    pub(super) fn renew(&self, run: &Run, now: Timestamp) -> Result<Option<ClaimHeld>, Failure> {
+    pub(super) fn renew(&self, run: &Run) -> Result<Option<ClaimHeld>, Failure> {
         let Some(held) = &run.claim else { return Ok(None) };
-        let age = now.duration_since(held.at).unsigned_abs();
-        if age < time_to_live(&run.limits) / 2 {
-            return Ok(None);
-        }
         self.swap(run, Some(&held.id), held.epoch)
     }
 
@@ -263,14 +255,13 @@ impl<'a> Hold<'a> {
         Ok((swap == Swap::Won).then_some(FoundClaim { id, claim: next }))
     }
 
-    /// The worker of another run (here or of another host) that has, or has had, the issue since
-    /// `run`.
+    /// The claim of another run (here or of another host) that has, or has had, the issue since `run`.
     ///
     /// # Errors
     /// When the remote does not tell.
-    pub(super) fn taken_over(&self, run: &RunId) -> Result<Option<WorkerId>, Failure> {
+    pub(super) fn taken_over(&self, run: &RunId) -> Result<Option<Claim>, Failure> {
         let found = self.read()?.filter(|found| !self.is_of(&found.claim, run));
-        Ok(found.map(|found| found.claim.worker))
+        Ok(found.map(|found| found.claim))
     }
 
     fn is_of(&self, claim: &Claim, run: &RunId) -> bool {
@@ -301,9 +292,4 @@ impl<'a> Hold<'a> {
         self.git.swap_claim(&objects, &self.url, self.issue, Some(&id), &done)?;
         Ok(())
     }
-}
-
-/// For how long a claim is good: the agent's time and a margin.
-fn time_to_live(limits: &Limits) -> Duration {
-    limits.wall_clock() + limits.grace() + MARGIN
 }

@@ -63,6 +63,7 @@ pub(super) fn with_blueprint<T>(
         credentials,
         values,
         jail: ctx.settings.sandbox,
+        mode: ctx.settings.credential_mode,
         links: &links,
         furniture: &record.furniture(),
     })?)
@@ -96,12 +97,16 @@ fn refuse_taken(root: &Root, worker: &WorkerId) -> Result<(), Failure> {
 }
 
 pub(super) fn credentials(ctx: &Context) -> Result<Vec<Credential>, Failure> {
-    let Some(words) = &ctx.settings.credentials else { return Ok(Credential::ALL.to_vec()) };
-    words
-        .iter()
-        .map(|word| word.parse::<Credential>())
-        .collect::<Result<_, _>>()
-        .map_err(|e| Failure::new(Exit::Usage, format!("[credentials] copy: {e}")))
+    let mut all = match &ctx.settings.credentials {
+        None => Credential::ALL.to_vec(),
+        Some(words) => words
+            .iter()
+            .map(|word| word.parse::<Credential>())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| Failure::new(Exit::Usage, format!("[credentials] copy: {e}")))?,
+    };
+    all.retain(|credential| credential.fits(ctx.settings.credential_mode));
+    Ok(all)
 }
 
 /// The values that the home gets. `GH_TOKEN` may also come from `GITHUB_TOKEN` or the token file.

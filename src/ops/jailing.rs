@@ -8,7 +8,7 @@ use std::process::Command;
 use super::context::own_program;
 use super::{Context, Exit, Failure};
 use crate::config::env;
-use crate::domain::{RepoSlug, Run, WorkerId};
+use crate::domain::{RepoSlug, Run, RunId, WorkerId};
 use crate::home::OUTBOX;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
@@ -146,6 +146,7 @@ pub(super) fn agent_env(
         ("BASH_ENV".to_owned(), show(home.join(".bashrc"))),
         (env::OUTBOX.to_owned(), show(home.join(OUTBOX))),
         (env::WORKER.to_owned(), run.worker.to_string()),
+        (env::RUN.to_owned(), run.run.to_string()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ];
     // A copied configuration that signs commits would make every commit fail: nobody is there to
@@ -173,13 +174,14 @@ pub(super) fn agent_env(
 
 /// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
 /// the answer line and the raw bytes after it. The mirror of `repo`, if there is one, can be read
-/// in there. `meanwhile` is called while it runs.
+/// in there. What is started bears the mark of `run`. `meanwhile` is called while it runs.
 pub(super) fn ask_inside(
     ctx: &Context,
     worker: &WorkerId,
     repo: Option<&RepoSlug>,
     request: &crate::git::clone::Request,
     max: u64,
+    run: Option<&RunId>,
     meanwhile: impl FnOnce(),
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
     let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
@@ -192,6 +194,7 @@ pub(super) fn ask_inside(
         own.args(["jail", "clone"]);
         own
     };
+    child.envs(run.map(|run| (env::RUN, run.as_str())));
     let begun = crate::process::begin(&mut child, &input).map_err(|e| e.to_string())?;
     meanwhile();
     let out = begun.finish(max).map_err(|e| e.to_string())?;

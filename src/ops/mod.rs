@@ -5,9 +5,11 @@
 //! | [`init`] | makes workers |
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
+//! | [`custody`] | which homes hold access to GitHub |
 //! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
+//! | [`reconcile`] | what dead supervisors left: ended, taken up again, freed |
 //! | [`stop`] | what people do to a run by hand: stop, restart, reset |
 //! | [`refresh`], [`remove`] | a home anew, or away |
 //! | [`update`] | a newer program in the place of this one |
@@ -25,6 +27,7 @@ pub mod assign;
 mod chores;
 mod claim;
 mod context;
+pub mod custody;
 pub mod dispatch;
 pub mod doctor;
 pub mod drift;
@@ -40,6 +43,7 @@ mod prepare;
 mod prompt;
 pub mod publish;
 pub mod queries;
+pub mod reconcile;
 pub mod refresh;
 pub mod remove;
 pub mod step;

@@ -7,14 +7,15 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Context;
 use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
+use super::{Context, custody};
 use crate::domain::{BranchName, JailMode, Run, text};
+use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
 use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
 use crate::home::OUTBOX;
@@ -27,6 +28,7 @@ use crate::store::{self, make_private_dir, write_private};
 /// # Errors
 /// Why the run cannot start, in words.
 pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+    custody::check(ctx, &run.worker)?;
     if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
         run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
     }
@@ -71,8 +73,12 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(prompt)).map_err(|e| format!("{}: {e}", path.display()))
+    let write = || {
+        let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
+        file.and_then(|mut file| file.write_all(prompt))
+    };
+    around(Trouble::Disk, || format!("write {}", place(path)), write)
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -122,6 +128,9 @@ fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
     if let Some(why) = answer.refused {
         return Err(why);
     }
+    if let Some(text) = &mut run.text {
+        text.id = answer.text;
+    }
     run.title = Some(text::one_line(&answer.brief.title, 200));
     Ok(answer.brief)
 }
@@ -151,7 +160,8 @@ fn make_clone(
     };
     let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
         let request = Request::Prepare(request.clone());
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_PATCH + (1 << 16), meanwhile)
+        let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
     };
     let mut meanwhile = Some(meanwhile);
     let mut once = || {

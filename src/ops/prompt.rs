@@ -42,10 +42,12 @@ pub fn compose(
         run.worker, run.repo
     ));
     if run.attempt > 1 {
-        say(
-            "You were interrupted: what you had done is in the clone, committed or not. Look at it \
-             and carry on.",
-        );
+        let last = run.tried.last().filter(|last| last.attempt.saturating_add(1) == run.attempt);
+        let failed = last.is_some_and(|last| last.outcome.is_failure());
+        let what = if failed { "Your last attempt failed" } else { "You were interrupted" };
+        say(&format!(
+            "{what}: what you had done is in the clone, committed or not. Look at it and carry on."
+        ));
     }
     match (run.kind, run.issue) {
         (Kind::Implement, Some(issue)) => say(&format!("Your task: implement issue #{issue}.")),
@@ -106,7 +108,8 @@ fn how_to_hand_in(kind: Kind, branch: &str, max_issues: usize) -> Vec<String> {
             format!("- Commit to {branch} in this clone. {not_yours}"),
             "- Title and description of the pull request, if you want to write them, go into the \
              file pr.md in the directory $CLAUDE_WORKERS_OUTBOX: the first line is the title, then \
-             an empty line, then the description."
+             an empty line, then the description. A comment for the issue, if one is wanted beside \
+             it, goes into comment.md there. Markdown in UTF-8, each at most 64 KB."
                 .into(),
         ];
     }

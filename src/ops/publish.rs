@@ -1,17 +1,20 @@
 //! The end of a run on GitHub: push, pull request, comment, labels. A step (see
 //! [`step`](super::step)): it can be done again, because every effect is looked up first.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
 use super::step::record;
+use super::trust::Trusted;
 use super::{Context, Exit, Failure};
 use crate::domain::{
-    BLOCKED_LABEL, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work, WorkerId, text,
+    BLOCKED_LABEL, Claim, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
+    WorkerId, text,
 };
 use crate::git::{FoundClaim, Imported};
-use crate::github::{Error, ErrorKind, GitHub, NewPull};
+use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::process::{Uptime, uptime};
 use crate::store;
@@ -101,6 +104,9 @@ impl Publishing<'_> {
     /// `Err`: try again later.
     async fn all(&mut self) -> Result<(), String> {
         let work = self.run.work.clone().unwrap_or_default();
+        if self.ended.outcome == Outcome::Succeeded && self.edited().await? {
+            self.end(Outcome::Deferred, EDITED.into());
+        }
         if self.ended.outcome == Outcome::Succeeded && work.head.is_some() {
             match self.pull_request(&work).await {
                 Ok(pr) => self.done.pr = Some(pr),
@@ -162,11 +168,38 @@ impl Publishing<'_> {
         let (Some(hold), Some(issue)) = (&self.hold, self.run.issue) else { return Ok(()) };
         let holder = hold.taken_over(&self.run.run).map_err(|e| e.to_string())?;
         let own = self.run.worker.label();
-        if holder.is_some_and(|holder| holder.label() != own) {
+        let shows = |c: &Claim| c.state == ClaimState::Held && c.worker.label() == own;
+        if !holder.as_ref().is_some_and(shows) {
             let result = self.github.remove_label(&self.run.repo, issue, &own).await;
             self.note(result, &format!("taking off the label {own}"))?;
         }
         Ok(())
+    }
+
+    /// Whether the words that somebody approved are no more what the issue says. Work that is out
+    /// already stays.
+    async fn edited(&self) -> Result<bool, String> {
+        let run = self.run;
+        let Some((number, text)) = run.issue.zip(run.text.as_ref()).filter(|(_, t)| t.approved)
+        else {
+            return Ok(false);
+        };
+        let look = async {
+            let issue = self.github.issue(&run.repo, number).await?;
+            let mut trusted = Trusted::new(self.github, &self.ctx.settings);
+            if trusted.still_allowed(&issue, text).await? {
+                return Ok::<_, Error>(false);
+            }
+            let Some(branch) = &run.branch else { return Ok(true) };
+            let pulls = self.github.pulls_by_head(&run.repo, branch).await?;
+            Ok(!pulls.iter().any(|pull| pull.open))
+        };
+        match look.await {
+            Ok(edited) => Ok(edited),
+            // Gone or moved: the rest of publishing says so.
+            Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
+            Err(e) => Err(e.to_string()),
+        }
     }
 
     /// Decides the outcome anew.
@@ -338,27 +371,37 @@ impl Publishing<'_> {
         Some(parts.join("\n\n"))
     }
 
-    /// One comment for each run: an earlier one with our marker is brought up to date.
+    /// One comment for each run: an earlier one with our marker is brought up to date. After a new
+    /// one is written it is looked whether there is a second, because something on the way may have
+    /// delivered it twice, or the list may have been too old to show an earlier one.
     async fn comment(&self, issue: IssueNumber, body: &str) -> Result<(), Error> {
         let repo = &self.run.repo;
         let marker = format!("{MARKER}{} -->", self.run.run);
-        let ours = self
-            .github
-            .comments(repo, issue)
-            .await?
-            .into_iter()
-            .find(|comment| comment.body.trim_end().ends_with(&marker));
         // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
         // that it stands at the end does.
-        if let Some(found) = ours
-            && found.author.eq_ignore_ascii_case(&self.github.viewer().await?.login)
-        {
-            if found.body.trim() != body.trim() {
-                self.github.update_comment(repo, found.id, body).await?;
-            }
-            return Ok(());
+        let marked = |c: &Comment| c.body.trim_end().ends_with(&marker);
+        let mut ours = self.github.comments(repo, issue, None).await?;
+        ours.retain(marked);
+        if !ours.is_empty() {
+            let me = self.github.viewer().await?.login;
+            ours.retain(|c| c.author.eq_ignore_ascii_case(&me));
         }
-        self.github.create_comment(repo, issue, body).await.map(drop)
+        if ours.is_empty() {
+            let made = self.github.create_comment(repo, issue, body).await?;
+            let since = made.created_at.checked_sub(SignedDuration::from_hours(24)).ok();
+            ours = self.github.comments(repo, issue, since).await?;
+            ours.retain(|c| marked(c) && c.author == made.author);
+        }
+        let mut ours = ours.into_iter();
+        if let Some(first) = ours.next()
+            && first.body.trim() != body.trim()
+        {
+            self.github.update_comment(repo, first.id, body).await?;
+        }
+        for second in ours {
+            self.github.delete_comment(repo, second.id).await?;
+        }
+        Ok(())
     }
 
     /// Whether so many starts failed that a person has to look.
@@ -415,6 +458,9 @@ impl Publishing<'_> {
     }
 }
 
+const EDITED: &str = "the issue was edited after it was approved, while it was worked on; what was \
+                      done for the earlier words is not published";
+
 enum Refused {
     Later(String),
     Final(String),
@@ -463,6 +509,10 @@ fn looks_passing(said: &str) -> bool {
         "connection reset",
         "connection timed out",
         "timed out",
+        "operation too slow",
+        "not closed cleanly",
+        "non-properly terminated",
+        "ssl_error_syscall",
         "empty reply",
         "transfer closed",
         "unexpected disconnect",

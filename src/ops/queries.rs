@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::drift::DriftEntry;
+use super::reconcile::clock;
 use super::unknown::no_such_worker;
-use super::{Context, Failure};
-use crate::domain::{JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use super::{Context, Failure, custody};
+use crate::domain::{CredentialMode, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
 use crate::plan::in_a_line;
+use crate::plan::reconcile::left;
 use crate::store::{self, Line, Skipped, State};
 
 /// The answer to `status`. As JSON it is versioned; fields may be added to a version.
@@ -35,8 +37,11 @@ pub struct Status {
 pub struct WorkerStatus {
     /// Its id.
     pub id: WorkerId,
-    /// `idle`, `starting`, `busy`, `stopped`, `crashed` or `broken`.
+    /// `idle`, `starting`, `busy`, `stopped`, `waiting`, `crashed` or `broken`.
     pub state: &'static str,
+    /// Whether its home holds credentials for GitHub; unknown if its record does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialMode>,
     /// Its run, unless it is idle or broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskStatus>,
@@ -75,12 +80,12 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         version: 1,
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
-        workers: workers.into_iter().map(|w| worker_status(w, now)).collect(),
+        workers: workers.into_iter().map(|w| worker_status(ctx, w, now)).collect(),
         drift: None,
     })
 }
 
-fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
+fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> WorkerStatus {
     let quiet_secs = worker
         .last_activity
         .and_then(|at| Timestamp::try_from(at).ok())
@@ -90,15 +95,15 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
         Some(TaskStatus { run, elapsed_secs, quiet_secs })
     };
     let id = worker.id;
-    match worker.state {
-        State::Idle => WorkerStatus { id, state: "idle", task: None, problem: None },
-        State::Starting => WorkerStatus { id, state: "starting", task: None, problem: None },
-        State::Busy(run) => WorkerStatus { id, state: "busy", task: task(run), problem: None },
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => {
-            WorkerStatus { id, state: "stopped", task: task(run), problem: None }
-        }
+    let credentials = custody::mode_of(ctx, &id).ok();
+    let (state, task, problem) = match worker.state {
+        State::Idle => ("idle", None, None),
+        State::Starting => ("starting", None, None),
+        State::Busy(run) => ("busy", task(run), None),
+        State::Crashed(run) if run.lies() == "stopped" => ("stopped", task(run), None),
         State::Crashed(run) => {
             let problem = match run.phase {
+                _ if run.pause.is_some() => waits(&run),
                 Phase::Publishing => format!(
                     "waits to be published{}; the next `assign` carries on",
                     run.unsaid.first().map(|w| format!(" ({w})")).unwrap_or_default()
@@ -107,10 +112,24 @@ fn worker_status(worker: store::Worker, now: Timestamp) -> WorkerStatus {
                     "its supervisor died while it was {phase}; the next `assign` carries on"
                 ),
             };
-            WorkerStatus { id, state: "crashed", task: task(run), problem: Some(problem) }
+            (run.lies(), task(run), Some(problem))
         }
-        State::Broken(why) => WorkerStatus { id, state: "broken", task: None, problem: Some(why) },
-    }
+        State::Broken(why) => ("broken", None, Some(why)),
+    };
+    WorkerStatus { id, state, credentials, task, problem }
+}
+
+/// Of a run that waits for its next attempt: until when, and why.
+fn waits(run: &Run) -> String {
+    let clock = clock();
+    let left = run.pause.as_ref().map(|pause| left(pause, &clock)).unwrap_or_default();
+    let until = clock.now.saturating_add(left).unwrap_or(clock.now);
+    let why = run.tried.last().map(|last| format!(" (attempt {}: {})", last.attempt, last.why));
+    format!(
+        "waits for another attempt until {}{}; `restart` starts it now",
+        until.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        why.unwrap_or_default()
+    )
 }
 
 pub(super) fn known(ctx: &Context, id: &WorkerId) -> Result<(), Failure> {

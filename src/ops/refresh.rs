@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::init::{credentials, load_values, remember_tools, values, with_blueprint, write_values};
 use super::stop::worker;
 use super::{Context, Exit, Failure};
-use crate::domain::{Outcome, WorkerId};
+use crate::domain::{CredentialMode, WorkerId};
 use crate::home::{self, Changes, Credential, Report};
 use crate::store::{self, State, WorkerLock};
 
@@ -94,8 +94,11 @@ pub(super) fn take_idle(ctx: &Context, id: &WorkerId) -> Result<WorkerLock, Left
             ));
         }
         State::Crashed(run) => {
-            let stopped = run.outcome() == Some(Outcome::Stopped);
-            let how = if stopped { "was stopped" } else { "crashed" };
+            let how = match run.lies() {
+                "stopped" => "was stopped",
+                "waiting" => "waits for another attempt",
+                _ => "crashed",
+            };
             return Err(Left::For(not_now(format!("{how} with {}", run.subject())).hint(format!(
                 "carry it on with `claude-workers restart {id}`, or end it with `claude-workers \
                  reset {id}`"
@@ -164,12 +167,25 @@ pub fn refresh(
         write_values(&ctx.root, id, &values)
     };
     let mut unwritten = Ok(());
-    let (files, report) = with_blueprint(ctx, id, &means.credentials, &values, |blueprint| {
+    let (files, mut report) = with_blueprint(ctx, id, &means.credentials, &values, |blueprint| {
         let ready = home::prepare(blueprint)?;
         // Before the home, which is made from them, and after all that can be wrong with it.
         unwritten = write();
         if dry_run || unwritten.is_err() { ready.only_look() } else { ready.apply() }
     })?;
     unwritten?;
+    if ctx.settings.credential_mode == CredentialMode::Broker {
+        let home = ctx.root.home(id);
+        let found = home::credentials_in(&home).map_err(Failure::from)?;
+        // What a dry run only would remove is no news.
+        let left = found.iter().filter(|path| !files.removed.contains(path));
+        report.notes.extend(left.map(|path| {
+            format!(
+                "{} looks like a credential and does not come from here: no run starts in this \
+                 home while it is there",
+                home.join(path).display()
+            )
+        }));
+    }
     Ok(Refreshed { files, values_set, values_removed, report })
 }

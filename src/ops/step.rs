@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::claim::label;
 use super::prompt::Brief;
-use super::publish::MARKER;
+use super::publish::{MARKER, passes};
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
 use crate::domain::{BranchName, Run, WorkerId, text};
@@ -69,6 +69,8 @@ pub(super) fn record(ctx: &Context, worker: &WorkerId) -> Result<Run, Failure> {
 pub struct BriefAnswer {
     /// Why the issue is not to be worked on after all.
     pub refused: Option<String>,
+    /// Which words these are; see [`text_id`](crate::domain::text_id).
+    pub text: String,
     /// The issue, cleaned.
     pub brief: Brief,
 }
@@ -96,6 +98,12 @@ pub async fn brief(
     if !issue.open {
         return Ok(refused(format!("{}#{number} was closed meanwhile", run.repo)));
     }
+    let mut trusted = Trusted::new(&github, &ctx.settings);
+    if let Some(text) = &run.text
+        && !trusted.still_allowed(&issue, text).await?
+    {
+        return Ok(refused(format!("{}#{number} was edited after it was approved", run.repo)));
+    }
     // The first of the issue's branches was asked about before the claim.
     let passed_over = (2..)
         .map(|nth| BranchName::for_issue(number, nth))
@@ -110,7 +118,6 @@ pub async fn brief(
         // A dispatcher that died between its record and its label.
         label(&github, &run.repo, number, worker).await?;
     }
-    let mut trusted = Trusted::new(&github);
     let mut brief = Brief::default();
     let mut clean = |raw: &str| {
         let (seen, hidden) = text::visible(raw);
@@ -120,16 +127,16 @@ pub async fn brief(
     let (title, body) = (clean(&issue.title), clean(&issue.body));
     let mut comments = Vec::new();
     let mut left_out = 0;
-    for comment in github.comments(&run.repo, number).await? {
+    for comment in github.comments(&run.repo, number, None).await? {
         if comment.body.contains(MARKER) {
             continue;
         }
         let may_write = match trusted.may_write(&run.repo, &comment.author).await {
-            // That the token may not ask means no.
-            Err(e) if e.kind() == ErrorKind::Access => false,
+            // That the token may not ask means no; that it is not accepted just now does not.
+            Err(e) if e.kind() == ErrorKind::Access && !passes(&e) => false,
             other => other?,
         };
-        if comment.is_bot || !may_write {
+        if !may_write {
             left_out += 1;
             continue;
         }
@@ -137,5 +144,5 @@ pub async fn brief(
     }
     (brief.title, brief.body) = (text::one_line(&title, 400), body);
     (brief.comments, brief.left_out) = (comments, left_out);
-    Ok(BriefAnswer { refused: None, brief })
+    Ok(BriefAnswer { refused: None, text: issue.text_id(), brief })
 }

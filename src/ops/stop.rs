@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::dispatch::start_supervisor;
+use super::reconcile::end_what_is_left;
 use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure, chores};
 use crate::domain::{AgentReport, Ended, Outcome, Phase, Run, WorkerId};
@@ -105,7 +106,9 @@ fn mark_stopped(ctx: &Context, id: &WorkerId, run: Run) -> Result<Run, Failure> 
     };
     // It may have been archived between the look and the lock.
     let Some(mut run) = store::read_task(&ctx.root, id)? else { return Ok(run) };
+    end_what_is_left(ctx, &lock, &run)?;
     if run.ended.is_none() {
+        run.pause = None;
         run.ended = Some(Ended { outcome: Outcome::Stopped, why: "it was stopped".into() });
         run.agent.get_or_insert_with(AgentReport::default).stopped = true;
         store::write_task(&ctx.root, &lock, &run)?;
@@ -142,11 +145,12 @@ pub fn restart(ctx: &Context, id: &WorkerId) -> Result<(Run, u32), Failure> {
     let Some(mut run) = store::read_task(&ctx.root, id)? else {
         return Err(Failure::new(Exit::Failed, format!("worker {id} has no run to carry on")));
     };
+    end_what_is_left(ctx, &lock, &run)?;
     if run.phase <= Phase::Running || run.outcome() == Some(Outcome::Stopped) {
         (run.agent, run.work, run.ended) = (None, None, None);
         let now = Timestamp::now();
         run.begin_again(now);
-        run.losses = 0;
+        (run.losses, run.failures) = (0, 0);
         run.phase = Phase::Claimed;
         run.phase_at = now;
         store::write_task(&ctx.root, &lock, &run)?;
@@ -209,28 +213,46 @@ pub async fn reset(
         return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken just now")));
     };
     let run = if let Some(mut run) = store::read_task(&ctx.root, id)? {
-        let why = if unpublished(&run) {
-            run.ended = None;
-            "it was reset before its work was published"
-        } else {
-            "its supervisor was lost, and it was reset"
-        };
-        run.ended.get_or_insert(Ended { outcome: Outcome::Lost, why: why.to_owned() });
-        // The note on what is to be cleaned is written before the task goes away.
-        chores::note(ctx, &run)?;
-        run.ended_at = Some(Timestamp::now());
-        store::archive(&ctx.root, &lock, &run)?;
+        end_what_is_left(ctx, &lock, &run)?;
+        clear(ctx, &lock, &mut run)?;
         Some(run)
     } else {
         let last = store::completed(&ctx.root, Some(id))?.0.pop();
         let last = last.filter(|run| !run.cleared && run.outcome() != Some(Outcome::Succeeded));
         if let Some(run) = &last {
             chores::note(ctx, run)?;
+            store::mark_cleared(&ctx.root, run)?;
         }
         last
     };
     let Some(run) = run else { return Ok(Reset { run: None, left: Vec::new() }) };
-    store::mark_cleared(&ctx.root, &run)?;
     let left = chores::do_them(ctx, github).await?;
     Ok(Reset { run: Some(run), left })
+}
+
+/// Archives a run that a person clears, with its true outcome. A tick that finds this half done does
+/// it again.
+///
+/// # Errors
+/// When a file cannot be written; the task is then still there.
+pub(super) fn clear(ctx: &Context, lock: &WorkerLock, run: &mut Run) -> Result<(), Failure> {
+    let last = run.tried.last().filter(|_| run.pause.is_some());
+    let (outcome, why) = if unpublished(run) {
+        (Outcome::Lost, "it was reset before its work was published".to_owned())
+    } else if let Some(ended) = run.ended.take() {
+        (ended.outcome, ended.why)
+    } else if let Some(last) = last {
+        (last.outcome, last.why.clone())
+    } else {
+        (Outcome::Lost, "its supervisor was lost, and it was reset".to_owned())
+    };
+    // The note on what is to be cleaned is written before the task goes away.
+    chores::note(ctx, run)?;
+    run.ended = Some(Ended { outcome, why });
+    run.ended_at = Some(Timestamp::now());
+    run.pause = None;
+    // Beside a record that is not there yet: dying in between must not leave one that is not clear.
+    store::make_private_dir(&ctx.root.record(lock.worker()).completed())?;
+    store::mark_cleared(&ctx.root, run)?;
+    Ok(store::archive(&ctx.root, lock, run)?)
 }

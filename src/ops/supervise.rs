@@ -18,17 +18,17 @@ use super::anteroom::{Anteroom, Start};
 use super::dispatch::READY;
 use super::prepare::prepare;
 use super::publish::PublishAnswer;
+use super::reconcile::{cgroup_name, clock, next};
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
-use crate::process::{self, End, Watched};
-use crate::sandbox::inside::Verdict;
+use crate::failpoint::{Effect, Trouble, around};
+use crate::plan::reconcile::{Action, another};
+use crate::process::{self, End, Watched, cgroup};
+use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
-
-/// How often a run whose supervisor was lost is taken up again.
-const MAX_LOSSES: u32 = 1;
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
 /// standard output.
@@ -44,39 +44,26 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
     if let Some(me) = process::identity_of_self() {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
-    take_up(&mut run, Timestamp::now());
-    Supervisor { ctx, lock, run, room: None }.run()
-}
-
-/// Decides where a record that is found is carried on.
-fn take_up(run: &mut Run, now: Timestamp) {
-    match run.phase {
-        Phase::Claimed => run.phase = Phase::Preparing,
-        Phase::Preparing | Phase::Running => {
-            if run.losses >= MAX_LOSSES {
-                run.ended = Some(Ended {
-                    outcome: Outcome::Failed,
-                    why: format!(
-                        "its supervisor was lost {} times, last while it was {}",
-                        run.losses + 1,
-                        run.phase
-                    ),
-                });
-                run.phase = Phase::Publishing;
-            } else {
-                run.losses += 1;
-                run.begin_again(now);
-                run.phase = Phase::Preparing;
-            }
-        }
-        Phase::Verifying => {}
-        Phase::Publishing => {
-            if run.ended.is_none() {
-                run.phase = Phase::Verifying;
-            }
+    match next(ctx, &run)? {
+        Action::TakeUp(way) => run.carry_on(way, Timestamp::now()),
+        // It died with everything said and its record written.
+        Action::Finish => run.phase = Phase::Publishing,
+        other => {
+            let what = format!("worker {worker} is not to be taken up: {other}");
+            return Err(Failure::new(Exit::Failed, what));
         }
     }
-    run.phase_at = now;
+    run.cgroup = match run.sandbox {
+        // Its end is the end of all that is in it.
+        JailMode::Bwrap => None,
+        JailMode::None => cgroup::enter(&cgroup_name(&run)),
+    };
+    let group = run.cgroup.clone();
+    let done = Supervisor { ctx, lock, run, room: None }.run();
+    if let Some(group) = group {
+        cgroup::leave(&group);
+    }
+    done
 }
 
 /// A session of its own, no terminal, and the orphans of what it starts.
@@ -136,6 +123,9 @@ impl Supervisor<'_> {
                         // The task stays, for a person to carry on or to clear.
                         return self.save();
                     }
+                    if self.waits_for_another_attempt() {
+                        return self.save();
+                    }
                     self.enter(Phase::Publishing)?;
                 }
                 Phase::Publishing => {
@@ -151,6 +141,21 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    /// Makes the record that of a run that waits for its next attempt, if it gets another.
+    fn waits_for_another_attempt(&mut self) -> bool {
+        let (run, clock) = (&mut self.run, clock());
+        let Some(ended) = run.ended.clone() else { return false };
+        if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
+            run.try_again(&ended, pause, clock.now);
+            return true;
+        }
+        if run.failures > 0 && ended.outcome.is_failure() {
+            let why = format!("{} (attempt {})", ended.why, run.attempt);
+            run.ended = Some(Ended { why, ..ended });
+        }
+        false
     }
 
     fn save(&self) -> Result<(), Failure> {
@@ -217,7 +222,8 @@ impl Supervisor<'_> {
         let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let log = open_log(&paths.log()).map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
+            .map_err(|e| format!("{}: {e}", paths.log().display()))?;
         let child = match room.and_then(Anteroom::let_in) {
             Some(child) => child,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -229,11 +235,14 @@ impl Supervisor<'_> {
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
             room: MAX_LOG,
             said: Vec::new(),
+            no_agent: None,
+            begun: !jailed_run,
         };
         let watched = process::watch(child, jailed_run, &run.limits, |is_err, line, whole| {
             output.take(is_err, line, whole)
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
+        Effect::new(Trouble::Process, || "the agent".into()).passed();
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -274,6 +283,10 @@ struct Output {
     room: u64,
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
+    /// The last line of standard output, if it is the only one and says why there is no agent.
+    no_agent: Option<String>,
+    /// Whether the agent's output has begun.
+    begun: bool,
 }
 
 impl Output {
@@ -289,6 +302,12 @@ impl Output {
                 };
                 return false;
             }
+        }
+        if !is_err {
+            let first = !std::mem::replace(&mut self.begun, true);
+            let verdict = first.then(|| serde_json::from_slice::<Verdict>(line).ok()).flatten();
+            // The agent could say so too.
+            self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
         }
         self.keep(line);
         if is_err {
@@ -329,7 +348,7 @@ impl Output {
             ..AgentReport::default()
         };
         report.not_started = match self.verdict {
-            Entry::Passed => None,
+            Entry::Passed => self.no_agent.filter(|_| exit_code == Some(i32::from(NO_AGENT))),
             Entry::Refused(why) => Some(format!("the sandbox does not hold: {why}")),
             Entry::Awaited if report.stopped => None,
             Entry::Awaited => Some(format!(
@@ -362,40 +381,12 @@ fn limit(end: End, run: &Run) -> Option<String> {
 /// Says "ready" and lets go of the dispatcher's pipe and of the lock's first descriptor.
 fn release_standard_streams() -> std::io::Result<()> {
     let mut out = std::io::stdout();
+    let effect = Effect::new(Trouble::Process, || "say ready".into());
     // Nobody may be listening any more; the run goes on.
-    let _ = out.write_all(&READY).and_then(|()| out.flush());
+    let _ = effect.before().and_then(|()| out.write_all(&READY)).and_then(|()| out.flush());
+    effect.passed();
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(phase: &str, losses: u32) -> Run {
-        let json = format!(
-            r#"{{"version":1,"run":"20261121T071500-7f3a","worker":"01","kind":"implement",
-            "repo":"o/a","issue":1,"prompt":null,"model":null,"executor":"x","branch":null,
-            "base":null,"attempt":1,"losses":{losses},"phase":"{phase}","phaseAt":"2026-11-21T07:15:00Z",
-            "startedAt":"2026-11-21T07:15:00Z","pid":null,"pidStart":null,"bootId":null,
-            "sessionId":null}}"#
-        );
-        serde_json::from_str(&json).unwrap()
-    }
-
-    #[test]
-    fn a_record_is_taken_up_where_it_was_left() {
-        let after = |phase: &str, losses| {
-            let mut run = run(phase, losses);
-            take_up(&mut run, Timestamp::UNIX_EPOCH);
-            (run.phase, run.attempt, run.outcome())
-        };
-        assert_eq!(after("claimed", 0), (Phase::Preparing, 1, None));
-        assert_eq!(after("running", 0), (Phase::Preparing, 2, None));
-        assert_eq!(after("running", 1), (Phase::Publishing, 1, Some(Outcome::Failed)));
-        assert_eq!(after("verifying", 1), (Phase::Verifying, 1, None));
-        assert_eq!(after("publishing", 0), (Phase::Verifying, 1, None));
-    }
 }

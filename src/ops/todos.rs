@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::log::Log;
 use super::queries::known;
 use super::{Context, Failure};
-use crate::domain::{IssueNumber, Outcome, RepoSlug, RunId, WorkerId};
+use crate::domain::{IssueNumber, RepoSlug, RunId, WorkerId};
 use crate::executor::Todo;
 use crate::store::{self, State};
 
@@ -65,8 +65,7 @@ pub fn todos(ctx: &Context, only: Option<&WorkerId>) -> Result<Todos, Failure> {
 fn of_worker(ctx: &Context, worker: store::Worker) -> Result<WorkerTodos, Failure> {
     let state = match &worker.state {
         State::Busy(_) => "busy",
-        State::Crashed(run) if run.outcome() == Some(Outcome::Stopped) => "stopped",
-        State::Crashed(_) => "crashed",
+        State::Crashed(run) => run.lies(),
         State::Idle | State::Starting | State::Broken(_) => "idle",
     };
     let log = Log::in_state(ctx, &worker.id, worker.state)?;

@@ -16,7 +16,8 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
         let ended = conclude(run.kind, agent, &work);
         return (work, ended);
     }
-    match collect(ctx, run) {
+    // What is wrong with this machine for a moment must not cost an agent's work.
+    match collect(ctx, run).or_else(|_| collect(ctx, run)) {
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -58,7 +59,8 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         want,
     });
-    let (answer, raw) = ask_inside(ctx, &run.worker, Some(&run.repo), &request, MAX_ANSWER, || ())?;
+    let (repo, id) = (Some(&run.repo), Some(&run.run));
+    let (answer, raw) = ask_inside(ctx, &run.worker, repo, &request, MAX_ANSWER, id, || ())?;
     let mut work: Work =
         serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
     if want != Want::Commits {

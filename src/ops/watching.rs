@@ -59,7 +59,9 @@ impl Observer {
 
     /// Waits until a look may show something new.
     pub(super) fn wait(&self, runs: &[Run], at_most: Option<Duration>) -> Result<Woken, Failure> {
-        let supervisors: Vec<_> = runs.iter().map(supervisor).collect();
+        // One that waits has none; whoever takes it up, writes its record.
+        let works = |run: &&Run| run.pause.is_none();
+        let supervisors: Vec<_> = runs.iter().filter(works).map(supervisor).collect();
         self.wait_for(&supervisors, at_most)
     }
 
@@ -98,6 +100,9 @@ impl Observer {
         loop {
             match store::worker(&ctx.root, run.worker.clone()).state {
                 State::Busy(now) if now.run == run.run => return Ok(Observed::Still(now)),
+                State::Crashed(now) if now.run == run.run && now.lies() == "waiting" => {
+                    return Ok(Observed::Still(now));
+                }
                 State::Crashed(now) if now.run == run.run => {
                     let settled = *settled.get_or_insert_with(|| Instant::now() + SETTLING);
                     let left = settled.saturating_duration_since(Instant::now());

@@ -39,6 +39,8 @@ pub struct Rules {
 pub enum Verdict {
     /// It may be started.
     Eligible,
+    /// It may be started where no credentials are: a stranger wrote it.
+    EligibleInBroker,
     /// It may not.
     Refused(Skip),
 }
@@ -70,6 +72,8 @@ pub enum Skip {
     RepoFull(u32),
     /// Nobody is free.
     NoWorker,
+    /// Nobody is free in whose home a stranger's words may be worked on.
+    NoBroker,
     /// It could not be looked at.
     Unanswered(String),
 }
@@ -92,6 +96,10 @@ impl fmt::Display for Skip {
             }
             Self::RepoFull(n) => write!(f, "{n} runs are under way in its repository"),
             Self::NoWorker => f.write_str("no idle worker is left"),
+            Self::NoBroker => f.write_str(
+                "it needed an approval, and no worker without GitHub credentials (mode = \"broker\") \
+                 is idle",
+            ),
             Self::NotTrusted(why) | Self::Unanswered(why) => f.write_str(why),
         }
     }
@@ -106,6 +114,8 @@ pub struct Snapshot<'a> {
     pub repos: &'a BTreeMap<RepoSlug, RepoFacts>,
     /// Idle workers, in the order in which they are used.
     pub idle: &'a [WorkerId],
+    /// Those of them whose homes hold no credentials.
+    pub brokers: &'a BTreeSet<WorkerId>,
     /// Issues and repositories that runs under way have.
     pub running: &'a [(RepoSlug, Option<IssueNumber>, WorkerId)],
     /// Issues whose label is of a host that is gone: its claim has run out.
@@ -164,8 +174,8 @@ pub fn assign(seen: &Snapshot<'_>, rules: &Rules) -> Plan {
     for (repo, _, _) in seen.running {
         *under_way.entry(repo).or_default() += 1;
     }
-    let mut workers = seen.idle.iter().take(seen.idle.len().saturating_sub(rules.reserve));
-    let mut left = workers.len();
+    let mut free: Vec<&WorkerId> = seen.idle.iter().collect();
+    let mut left = free.len().saturating_sub(rules.reserve);
     let mut known = BTreeSet::new();
     for issue in in_order(seen.issues) {
         let at: IssueRef = (issue.repo.clone(), issue.number);
@@ -184,6 +194,13 @@ pub fn assign(seen: &Snapshot<'_>, rules: &Rules) -> Plan {
             })
             .or_else(|| (running >= rules.max_per_repo).then_some(Skip::RepoFull(running)))
             .or_else(|| (left == 0).then_some(Skip::NoWorker));
+        // Who may have anything is kept for those issues that not everybody may have.
+        let is_broker = |id: &&WorkerId| seen.brokers.contains(*id);
+        let chosen = match verdict {
+            Some(Verdict::EligibleInBroker) => free.iter().position(is_broker),
+            _ => free.iter().position(|id| !is_broker(id)).or(Some(0)),
+        };
+        let refused = refused.or_else(|| chosen.is_none().then_some(Skip::NoBroker));
         if let Some(why) = refused {
             plan.skipped.push((at, why));
             continue;
@@ -192,8 +209,9 @@ pub fn assign(seen: &Snapshot<'_>, rules: &Rules) -> Plan {
         *under_way.entry(&issue.repo).or_default() += 1;
         if verdict.is_none() {
             plan.questions.push(at);
-        } else if let Some(worker) = workers.next() {
-            plan.assignments.push(Assignment { worker: worker.clone(), issue: at });
+        } else if let Some(at_hand) = chosen.filter(|nth| *nth < free.len()) {
+            let worker = free.remove(at_hand).clone();
+            plan.assignments.push(Assignment { worker, issue: at });
         }
     }
     plan
@@ -256,6 +274,7 @@ mod tests {
                 issues,
                 repos: &BTreeMap::new(),
                 idle,
+                brokers: &BTreeSet::new(),
                 running: &[],
                 abandoned: &BTreeMap::new(),
                 verdicts: &verdicts,
@@ -314,6 +333,7 @@ mod tests {
             issues: &issues,
             repos: &BTreeMap::new(),
             idle: &workers(1),
+            brokers: &BTreeSet::new(),
             running: &[],
             abandoned: &BTreeMap::new(),
             verdicts: &BTreeMap::new(),
@@ -333,6 +353,7 @@ mod tests {
             issues: &issues,
             repos: &repos,
             idle: &workers(2),
+            brokers: &BTreeSet::new(),
             running: &[],
             abandoned: &BTreeMap::new(),
             verdicts: &BTreeMap::new(),
@@ -343,6 +364,36 @@ mod tests {
         assert_eq!(plan.skipped[1].1, Skip::NoRights);
     }
 
+    #[test]
+    fn a_strangers_issue_goes_to_a_worker_without_credentials_and_others_leave_that_one_free() {
+        let issues: Vec<_> = (1..=3).map(|n| issue("a/b", n, &[])).collect();
+        let idle = workers(2);
+        let one = |n: u64| ("a/b".parse().unwrap(), n.try_into().unwrap());
+        let verdicts = BTreeMap::from([
+            (one(1), Verdict::Eligible),
+            (one(2), Verdict::EligibleInBroker),
+            (one(3), Verdict::EligibleInBroker),
+        ]);
+        for (broker, got, why) in [
+            (Some(0), vec!["02 a/b#1", "01 a/b#2"], Skip::NoWorker),
+            (Some(1), vec!["01 a/b#1", "02 a/b#2"], Skip::NoWorker),
+            (None, vec!["01 a/b#1"], Skip::NoBroker),
+        ] {
+            let seen = Snapshot {
+                issues: &issues,
+                repos: &BTreeMap::new(),
+                idle: &idle,
+                brokers: &broker.map(|nth: usize| idle[nth].clone()).into_iter().collect(),
+                running: &[],
+                abandoned: &BTreeMap::new(),
+                verdicts: &verdicts,
+            };
+            let plan = assign(&seen, &Rules { max_per_repo: 9, ..rules() });
+            assert_eq!(pairs(&plan), got);
+            assert_eq!(plan.skipped.last().unwrap().1, why);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_plan_keeps_its_limits(
@@ -350,6 +401,7 @@ mod tests {
             idle in 0..6usize, reserve in 0..4usize, max in 0..4u32,
             refused in prop::collection::btree_set((0..3u8, 1..30u64), 0..10),
             busy in prop::collection::vec((0..3u8, 1..30u64), 0..3),
+            strange in prop::collection::btree_set(1..30u64, 0..20), broker in 0..6usize,
         ) {
             let repo = |r: u8| format!("o/r{r}").parse::<RepoSlug>().unwrap();
             let issues: Vec<Issue> = specs
@@ -357,6 +409,7 @@ mod tests {
                 .map(|(r, n, l)| issue(&format!("o/r{r}"), *n, if l.is_empty() { &[] } else { std::slice::from_ref(l) }))
                 .collect();
             let idle = workers(idle);
+            let brokers: BTreeSet<_> = idle.iter().skip(broker).cloned().collect();
             let rules = Rules { only_label: None, max_per_repo: max, reserve };
             let running: Vec<_> = busy
                 .iter()
@@ -364,12 +417,18 @@ mod tests {
                 .collect();
             let mut verdicts: BTreeMap<IssueRef, Verdict> = BTreeMap::new();
             let plan = loop {
-                let seen = Snapshot { issues: &issues, repos: &BTreeMap::new(), idle: &idle, running: &running, abandoned: &BTreeMap::new(), verdicts: &verdicts };
+                let seen = Snapshot { issues: &issues, repos: &BTreeMap::new(), idle: &idle, brokers: &brokers, running: &running, abandoned: &BTreeMap::new(), verdicts: &verdicts };
                 let plan = assign(&seen, &rules);
                 if plan.questions.is_empty() { break plan; }
                 for q in plan.questions {
                     let no = refused.iter().any(|(r, n)| repo(*r) == q.0 && *n == q.1.get());
-                    let verdict = if no { Verdict::Refused(Skip::NotTrusted("x".into())) } else { Verdict::Eligible };
+                    let verdict = if no {
+                        Verdict::Refused(Skip::NotTrusted("x".into()))
+                    } else if strange.contains(&q.1.get()) {
+                        Verdict::EligibleInBroker
+                    } else {
+                        Verdict::Eligible
+                    };
                     prop_assert!(verdicts.insert(q, verdict).is_none(), "asked twice");
                 }
             };
@@ -384,6 +443,7 @@ mod tests {
                 prop_assert!(now == 0 || now + before <= max as usize);
             }
             for a in &plan.assignments {
+                prop_assert!(brokers.contains(&a.worker) || !strange.contains(&a.issue.1.get()));
                 prop_assert!(!refused.iter().any(|(r, n)| repo(*r) == a.issue.0 && *n == a.issue.1.get()));
                 prop_assert!(!running.iter().any(|(r, n, _)| *r == a.issue.0 && *n == Some(a.issue.1)));
             }

@@ -2,7 +2,26 @@
 
 use std::time::Duration;
 
-use crate::domain::{Claim, ClaimState, HostId, RunId};
+use jiff::Timestamp;
+
+use crate::domain::{Claim, ClaimState, HostId, Limits, Run, RunId};
+
+/// What a claim lasts beyond the agent's time: for preparing, verifying and publishing.
+pub const MARGIN: Duration = Duration::from_hours(1);
+
+/// For how long a claim is good: the agent's time and a margin.
+#[must_use]
+pub fn time_to_live(limits: &Limits) -> Duration {
+    limits.wall_clock() + limits.grace() + MARGIN
+}
+
+/// Whether half of the time of a run's claim is over, so that it is to be renewed if the run lies
+/// and waits: for a person, or for its next attempt, not for another host.
+#[must_use]
+pub(super) fn is_half_over(run: &Run, now: Timestamp) -> bool {
+    let age = |at: Timestamp| now.duration_since(at).unsigned_abs();
+    run.claim.as_ref().is_some_and(|held| age(held.at) >= time_to_live(&run.limits) / 2)
+}
 
 /// What a claim that was found means for a run that wants the issue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! - [`drift()`]: where GitHub's labels and our records disagree;
 //! - [`labels_to_file`]: what an agent's issue may be labelled;
 //! - [`gc::gc`]: what is kept no longer;
+//! - [`reconcile::decide`]: what is to be done about a worker that nobody works for;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
@@ -16,11 +17,12 @@ mod conclude;
 mod drift;
 mod filing;
 pub mod gc;
+pub mod reconcile;
 mod retry;
 
 pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
-pub use claim::{Standing, standing};
+pub use claim::{MARGIN, Standing, standing, time_to_live};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use drift::{Doing, Drift, Sides, Wrong, drift};
 pub use filing::labels_to_file;

@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::failpoint::{self, Effect, Trouble};
+
 /// A command with an empty environment: what a child may know is always said.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
@@ -67,8 +69,25 @@ fn begin_with<'a>(
     stdin: Stdio,
     input: &'a [u8],
 ) -> std::io::Result<Begun<'a>> {
-    let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    Ok(Begun { child, input })
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = spawn(command, failpoint::command_name)?;
+    let end = failpoint::end_of(command);
+    Ok(Begun { child, input, end })
+}
+
+/// Starts a child that lives on; `what` it is, is for the names of failpoints.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn spawn(
+    command: &mut Command,
+    what: impl FnOnce(&Command) -> String,
+) -> std::io::Result<Child> {
+    let effect = Effect::new(Trouble::Process, || format!("spawn {}", what(command)));
+    effect.before()?;
+    let child = command.spawn()?;
+    effect.passed();
+    Ok(child)
 }
 
 /// A short-lived child that was started and has not been heard yet.
@@ -77,6 +96,7 @@ fn begin_with<'a>(
 pub struct Begun<'a> {
     child: Child,
     input: &'a [u8],
+    end: Effect,
 }
 
 impl Begun<'_> {
@@ -91,6 +111,7 @@ impl Begun<'_> {
         }
         let status = self.child.wait();
         let (stdout, stderr) = said?;
+        self.end.after()?;
         Ok(Captured { status: status?, stdout, stderr: stderr.text() })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::str::FromStr;
 
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -56,17 +57,27 @@ pub fn uptime() -> Option<Uptime> {
     Some(Uptime { boot, secs: clock.tv_sec() })
 }
 
-fn boot_id() -> Option<String> {
+pub(super) fn boot_id() -> Option<String> {
     Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
 /// When the process started, in clock ticks since boot: field 22 of `/proc/PID/stat`.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {
+    stat_field(pid, 22)
+}
+
+/// The process that leads the session that the process is in: field 6.
+pub(super) fn session_of(pid: u32) -> Option<u32> {
+    stat_field(pid, 6)
+}
+
+/// A number of `/proc/PID/stat`, counted as in its manual: the third field is the first here.
+fn stat_field<T: FromStr>(pid: u32, nth: usize) -> Option<T> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the name in parentheses and may hold anything, also parentheses.
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    after_name.split_whitespace().nth(nth - 3)?.parse().ok()
 }
 
 #[cfg(test)]

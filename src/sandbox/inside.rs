@@ -74,6 +74,10 @@ pub struct Verdict {
     pub jail_fault: Option<String>,
 }
 
+/// The exit code when the walls hold and the agent's program cannot be started: a second verdict, the
+/// last line of all, says why. (A file may be there and its interpreter not.)
+pub const NO_AGENT: u8 = 71;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::{Error, io_error};
+use crate::failpoint::Trouble::Disk;
+use crate::failpoint::{around, place};
 
 /// What the names of files begin with that are not whole yet.
 pub const TEMPORARY: &str = ".write-";
@@ -33,7 +35,7 @@ pub(super) fn write_memory(path: &Path, content: &[u8]) -> Result<(), Error> {
 
 fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), Error> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let write = || -> std::io::Result<()> {
+    let write = || {
         let mut file = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o600))
@@ -42,10 +44,15 @@ fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), Error> {
         if durable {
             file.as_file().sync_all()?;
         }
+        Ok(file)
+    };
+    let replace = |file: tempfile::NamedTempFile| {
         file.persist(path).map_err(|e| e.error)?;
         if durable { sync_dir(dir) } else { Ok(()) }
     };
-    write().map_err(io_error("write", path))
+    around(Disk, || format!("write {}", place(path)), write)
+        .and_then(|file| around(Disk, || format!("replace {}", place(path)), || replace(file)))
+        .map_err(io_error("write", path))
 }
 
 /// Makes the entries of a directory durable.
@@ -74,7 +81,47 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When it cannot be made, or something else is in its place.
 pub fn make_private_dir(path: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("make", path))
+    if path.is_dir() {
+        return Ok(());
+    }
+    let make = || DirBuilder::new().recursive(true).mode(0o700).create(path);
+    around(Disk, || format!("make {}", place(path)), make).map_err(io_error("make", path))
+}
+
+/// Removes a file; one that is not there is none the less gone.
+///
+/// # Errors
+/// When it is still there.
+pub fn remove_file(path: &Path) -> Result<(), Error> {
+    removed("remove", path, || std::fs::remove_file(path))
+}
+
+/// The same with a directory and everything in it.
+///
+/// # Errors
+/// When any of it is still there.
+pub fn remove_dir_all(path: &Path) -> Result<(), Error> {
+    removed("remove", path, || std::fs::remove_dir_all(path))
+}
+
+/// Gives a file another name in the same file system, if it is there.
+///
+/// # Errors
+/// When it is there and cannot be renamed.
+pub(super) fn rename_file(from: &Path, to: &Path) -> Result<(), Error> {
+    removed("rename", from, || std::fs::rename(from, to))
+}
+
+fn removed(
+    how: &'static str,
+    path: &Path,
+    remove: impl FnOnce() -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let gone = || match remove() {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    around(Disk, || format!("{how} {}", place(path)), gone).map_err(io_error(how, path))
 }
 
 /// The first bytes of a file, at most `max`. `None`: it is not there or cannot be read.

@@ -16,6 +16,7 @@ use nix::libc;
 
 use super::{Error, RecordPaths, Root, io_error, make_private_dir};
 use crate::domain::WorkerId;
+use crate::failpoint::{Effect, Trouble, place};
 
 fn open(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
@@ -50,12 +51,16 @@ fn whole() -> libc::flock {
 }
 
 fn try_lock(path: &Path) -> Result<Option<File>, Error> {
+    let effect = Effect::new(Trouble::Disk, || format!("take {}", place(path)));
+    effect.before().map_err(io_error("lock", path))?;
     let file = open(path)?;
-    match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
-        Ok(_) => Ok(Some(file)),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-        Err(e) => Err(io_error("lock", path)(e.into())),
-    }
+    let taken = match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
+        Ok(_) => Some(file),
+        Err(Errno::EAGAIN | Errno::EACCES) => None,
+        Err(e) => return Err(io_error("lock", path)(e.into())),
+    };
+    effect.after().map_err(io_error("lock", path))?;
+    Ok(taken)
 }
 
 /// Whether somebody holds the lock. Takes nothing.
@@ -120,6 +125,8 @@ impl WorkerLock {
         if !is_at(&file, &path) {
             return Err(broken("the descriptor handed over is not this worker's lock"));
         }
+        let effect = Effect::new(Trouble::Disk, || "inherit lock".into());
+        effect.before().map_err(io_error("take over", &path))?;
         // Locking again through the same description succeeds at once when it holds the lock.
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
             Ok(_) => Ok(Self { worker: worker.clone(), file }),

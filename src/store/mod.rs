@@ -28,7 +28,10 @@ mod tools;
 mod workers;
 
 pub(crate) use atomic::rename_new;
-pub use atomic::{TEMPORARY, make_private_dir, read_bounded, read_start, write_private};
+pub use atomic::{
+    TEMPORARY, make_private_dir, read_bounded, read_start, remove_dir_all, remove_file,
+    write_private,
+};
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,

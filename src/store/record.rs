@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use super::atomic::sync_dir;
+use super::atomic::{rename_file, sync_dir};
 use super::line::{Line, Slim};
-use super::{Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, write_private};
+use super::{
+    Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, remove_dir_all, remove_file,
+    write_private,
+};
 use crate::domain::{CURRENT_VERSION, Run, WorkerId};
 
 /// No honest record comes near this size.
@@ -86,27 +89,18 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
         let to = completed.join(format!("{stem}.{suffix}"));
         // Most supervisors have nothing to say.
         let empty = std::fs::metadata(&from).is_ok_and(|m| m.len() == 0);
-        let moved = if empty { std::fs::remove_file(&from) } else { std::fs::rename(&from, &to) };
-        match moved {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(io_error("archive", &from)(e)),
+        if empty {
+            remove_file(&from)?;
+        } else {
+            rename_file(&from, &to)?;
         }
     }
     for path in [paths.request(), paths.prompt(), paths.task()] {
-        match std::fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(io_error("remove", &path)(e)),
-        }
+        remove_file(&path)?;
     }
     sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))?;
     // Last: as long as the task is there, its commits are needed.
-    let scratch = paths.scratch();
-    match std::fs::remove_dir_all(&scratch) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &scratch)(e)),
-        _ => Ok(()),
-    }
+    remove_dir_all(&paths.scratch())
 }
 
 /// The archived record of a run, if it has got that far.

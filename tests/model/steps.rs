@@ -1,30 +1,31 @@
 //! The program's effects, in its order, and what may happen between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use claude_workers::domain::{AgentReport, Kind, Outcome, Phase, Work};
+use claude_workers::domain::Outcome;
 use claude_workers::plan::{
-    self, NOT_STARTED_MAX, Rules, Skip, Snapshot, Standing, Verdict, conclude, first_free_branch,
-    history_refuses, not_started_in_a_row, standing,
+    self, Rules, Skip, Snapshot, Standing, Verdict, history_refuses, standing,
 };
 
 use crate::world::{
-    Agent, Archived, At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, worker_of,
+    At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, run_id, worker_of,
 };
-use crate::{Config, Variant, recover};
+use crate::{Config, Variant};
 
 /// Whose step it is, and what it is.
 pub(crate) type Step = (u8, &'static str);
 
 /// Everything that may happen next.
-pub(crate) fn next(state: &State, cfg: &Config) -> Vec<(Step, State)> {
+pub(crate) fn next(state: &State, cfg: Config) -> Vec<(Step, State)> {
     let mut all = possible(state, cfg);
-    all.iter_mut().for_each(|(_, state)| state.settle());
+    for (_, state) in &mut all {
+        state.settle();
+    }
     all
 }
 
-fn possible(state: &State, cfg: &Config) -> Vec<(Step, State)> {
+fn possible(state: &State, cfg: Config) -> Vec<(Step, State)> {
     let mut out = Vec::new();
     // More of the same is not looked at.
     if state.disks.iter().any(|disk| disk.archive.len() > 2) {
@@ -60,7 +61,7 @@ fn possible(state: &State, cfg: &Config) -> Vec<(Step, State)> {
 }
 
 /// A tick of cron (or, of the second worker of one host, a dispatch by hand).
-fn begin(state: &State, cfg: &Config, worker: u8, out: &mut Vec<(Step, State)>) {
+fn begin(state: &State, cfg: Config, worker: u8, out: &mut Vec<(Step, State)>) {
     let mine = || state.processes.iter().filter(|p| p.worker == worker);
     if state.dead[cfg.host(worker)] || mine().any(|p| !p.supervises) {
         return;
@@ -102,7 +103,7 @@ fn die(state: &State, i: usize, out: &mut Vec<(Step, State)>) {
 }
 
 /// A host stops, for a moment or for ever. Its boot's clock begins again.
-fn disaster(state: &State, cfg: &Config, host: usize, out: &mut Vec<(Step, State)>) {
+fn disaster(state: &State, cfg: Config, host: usize, out: &mut Vec<(Step, State)>) {
     if state.faults == 0 || state.dead[host] {
         return;
     }
@@ -128,26 +129,26 @@ fn disaster(state: &State, cfg: &Config, host: usize, out: &mut Vec<(Step, State
 
 /// How a request ended, as far as its sender knows.
 #[derive(Clone, Copy, PartialEq)]
-enum Told {
+pub(crate) enum Told {
     Done,
     /// It may or may not have been done.
     Nothing,
 }
 
-struct Turn<'a> {
-    state: &'a State,
+pub(crate) struct Turn<'a> {
+    pub(crate) state: &'a State,
     i: usize,
-    cfg: &'a Config,
+    pub(crate) cfg: Config,
     out: &'a mut Vec<(Step, State)>,
 }
 
 impl Turn<'_> {
-    fn me(&self) -> &Process {
+    pub(crate) fn me(&self) -> &Process {
         &self.state.processes[self.i]
     }
 
     /// One outcome of the step.
-    fn go(&mut self, what: &'static str, act: impl FnOnce(&mut State, &mut Process)) {
+    pub(crate) fn go(&mut self, what: &'static str, act: impl FnOnce(&mut State, &mut Process)) {
         let mut state = self.state.clone();
         let mut me = state.processes.remove(self.i);
         act(&mut state, &mut me);
@@ -169,7 +170,7 @@ impl Turn<'_> {
     }
 
     /// A change on the remote: done and told, done and not told, not done.
-    fn request(
+    pub(crate) fn request(
         &mut self,
         what: &'static str,
         effect: impl Fn(&mut State, &mut Process),
@@ -242,7 +243,7 @@ impl Turn<'_> {
             At::Relieve => {
                 self.request("takes the gone host's label off", relieve(cfg), |_, p, _| {
                     p.at = At::End;
-                })
+                });
             }
             _ => self.supervise(),
         }
@@ -268,16 +269,16 @@ impl Turn<'_> {
                 let foreign = listed.labels != 0 && !listed.blocked;
                 let held = cfg.same_host && s.disks.iter().any(|d| d.task.is_some());
                 if foreign && !held && cfg.claims() {
-                    abandoned(s, p, cfg, &listed);
+                    abandoned(s, p, cfg, listed);
                 }
-                if is_planned(s, p, cfg, &listed, None) {
-                    closer(s, p, cfg, &listed);
+                if is_planned(s, p, cfg, listed, None) {
+                    closer(s, p, cfg, listed);
                 }
             });
         }
     }
 
-    fn save(&mut self, what: &'static str, then: impl FnOnce(&mut Process)) {
+    pub(crate) fn save(&mut self, what: &'static str, then: impl FnOnce(&mut Process)) {
         self.go(what, |s, p| {
             then(p);
             s.disks[usize::from(p.worker)].task = p.task;
@@ -338,8 +339,8 @@ impl Turn<'_> {
 fn is_planned(
     s: &State,
     p: &Process,
-    cfg: &Config,
-    listed: &Listed,
+    cfg: Config,
+    listed: Listed,
     verdict: Option<Verdict>,
 ) -> bool {
     let issues = [REAL.issue(listed)];
@@ -355,6 +356,7 @@ fn is_planned(
         issues: &issues,
         repos: &BTreeMap::new(),
         idle: &idle,
+        brokers: &BTreeSet::new(),
         running: &running,
         abandoned: &gone.into_iter().collect(),
         verdicts: &verdict.map(|v| (at, v)).into_iter().collect(),
@@ -375,7 +377,7 @@ fn unchanged(s: &mut State, worker: u8, id: u8) -> Duration {
     }
 }
 
-fn abandoned(s: &mut State, p: &mut Process, cfg: &Config, listed: &Listed) {
+fn abandoned(s: &mut State, p: &mut Process, cfg: Config, listed: Listed) {
     if let Some(found) = s.remote.claim {
         let age = unchanged(s, p.worker, found.id);
         let theirs = worker_of(found.run);
@@ -386,7 +388,7 @@ fn abandoned(s: &mut State, p: &mut Process, cfg: &Config, listed: &Listed) {
     }
 }
 
-fn closer(s: &mut State, p: &mut Process, cfg: &Config, listed: &Listed) {
+fn closer(s: &mut State, p: &mut Process, cfg: Config, listed: Listed) {
     let hosts = |w: &u8| cfg.host(*w) == cfg.host(p.worker);
     let runs: Vec<_> = (0..2)
         .filter(hosts)
@@ -403,7 +405,7 @@ fn closer(s: &mut State, p: &mut Process, cfg: &Config, listed: &Listed) {
 }
 
 /// As `check_issue` does.
-fn check(s: &mut State, p: &mut Process, cfg: &Config) {
+fn check(s: &mut State, p: &mut Process, cfg: Config) {
     p.at = At::End;
     let gone = p.abandoned.map_or(0, |w| 1 << cfg.name(w));
     let held = cfg.same_host && s.disks[usize::from(1 - p.worker)].task.is_some();
@@ -415,7 +417,7 @@ fn check(s: &mut State, p: &mut Process, cfg: &Config) {
     p.at = At::Write;
 }
 
-fn claim_first(p: &mut Process, cfg: &Config) -> At {
+pub(crate) fn claim_first(p: &mut Process, cfg: Config) -> At {
     p.epoch = 1;
     if !cfg.claims() {
         return At::Label;
@@ -423,11 +425,11 @@ fn claim_first(p: &mut Process, cfg: &Config) -> At {
     if p.abandoned.is_some() { At::TakeRead } else { At::TakeNew }
 }
 
-fn take_read(s: &mut State, p: &mut Process, cfg: &Config) {
+fn take_read(s: &mut State, p: &mut Process, cfg: Config) {
     let found = s.remote.claim;
     let age = found.map_or(Duration::ZERO, |c| unchanged(s, p.worker, c.id));
     let claim = found.map(|c| REAL.claim(cfg, c));
-    let run = REAL.run_id(p.task.map_or(0, |t| t.run));
+    let run = run_id(p.task.map_or(0, |t| t.run));
     let labelled = p.abandoned.is_some();
     match standing(claim.as_ref(), REAL.host(cfg, p.worker), &run, age, labelled) {
         Standing::Ours { epoch } | Standing::Free { epoch } => {
@@ -446,7 +448,7 @@ fn take_read(s: &mut State, p: &mut Process, cfg: &Config) {
 }
 
 /// The claim is not to be had.
-fn refused(p: &mut Process) {
+pub(crate) fn refused(p: &mut Process) {
     p.at = if p.supervises { At::NotStarted } else { At::Forget };
 }
 
@@ -480,18 +482,18 @@ fn swapped(p: &mut Process, won: Option<bool>) {
 }
 
 /// Another host has taken the issue over: what is on GitHub is that one's.
-fn lost(p: &mut Process) {
+pub(crate) fn lost(p: &mut Process) {
     if let Some(task) = &mut p.task {
         task.ended = Some(Outcome::Lost);
     }
     p.at = At::OffLost;
 }
 
-fn is_ours(s: &State, p: &Process) -> Option<Record> {
+pub(crate) fn is_ours(s: &State, p: &Process) -> Option<Record> {
     s.remote.claim.filter(|c| p.task.is_some_and(|t| t.run == c.run))
 }
 
-fn mark_done(s: &mut State, p: &mut Process) {
+pub(crate) fn mark_done(s: &mut State, p: &mut Process) {
     if is_ours(s, p).is_some() {
         let id = s.fresh_id();
         s.remote.claim.iter_mut().for_each(|c| (c.id, c.done) = (id, true));
@@ -500,24 +502,21 @@ fn mark_done(s: &mut State, p: &mut Process) {
     p.sure = None;
 }
 
-fn put_label(cfg: &Config) -> impl Fn(&mut State, &mut Process) + use<> {
-    let cfg = *cfg;
+pub(crate) fn put_label(cfg: Config) -> impl Fn(&mut State, &mut Process) + use<> {
     move |s, p| {
         s.remote.labels |= 1 << cfg.name(p.worker);
         s.touch();
     }
 }
 
-fn take_label(cfg: &Config) -> impl Fn(&mut State, &mut Process) + use<> {
-    let cfg = *cfg;
+pub(crate) fn take_label(cfg: Config) -> impl Fn(&mut State, &mut Process) + use<> {
     move |s, p| {
         s.remote.labels &= !(1 << cfg.name(p.worker));
         s.touch();
     }
 }
 
-fn relieve(cfg: &Config) -> impl Fn(&mut State, &mut Process) + use<> {
-    let cfg = *cfg;
+pub(crate) fn relieve(cfg: Config) -> impl Fn(&mut State, &mut Process) + use<> {
     move |s, p| {
         let whose = p.task.and_then(|t| t.relieves).or(p.abandoned).map(|w| cfg.name(w));
         if let Some(name) = whose.filter(|name| *name != cfg.name(p.worker)) {
@@ -525,322 +524,4 @@ fn relieve(cfg: &Config) -> impl Fn(&mut State, &mut Process) + use<> {
             s.touch();
         }
     }
-}
-
-/// Something is brought to GitHub that only the holder of the issue may bring there.
-fn publishes(s: &mut State, p: &Process) {
-    if s.remote.claim.is_some_and(|c| p.task.is_none_or(|t| t.run != c.run)) {
-        s.wrong = Some("a run that has lost its claim published");
-    }
-}
-
-impl Turn<'_> {
-    fn supervise(mut self) {
-        let cfg = self.cfg;
-        match self.me().at {
-            At::TakeUp => self.go("takes its record up", |s, p| {
-                let disk = &mut s.disks[usize::from(p.worker)];
-                p.task = disk.task;
-                let Some(task) = &mut p.task else {
-                    p.at = At::End;
-                    return;
-                };
-                let archived = disk.archive.iter().find(|old| old.task.run == task.run);
-                if let Some(old) = archived {
-                    (p.task, p.at) = (Some(old.task), At::Remove);
-                    return;
-                }
-                recover::take_up(cfg, task);
-                p.at = match task.phase {
-                    Phase::Verifying => At::Verify,
-                    Phase::Publishing => At::Publish,
-                    _ => At::Keep,
-                };
-                disk.task = p.task;
-            }),
-            At::Keep => self.go("looks at its claim", |s, p| {
-                let Some(task) = &p.task else { return };
-                let other = &s.disks[usize::from(1 - p.worker)];
-                let looks = cfg.same_host && !cfg.is(Variant::OthersUnseen);
-                let held = looks && other.task.is_some();
-                let old = task.attempt > 1 || task.claim.is_some_and(|held| held.age > 0);
-                match (task.claim, is_ours(s, p)) {
-                    (None, _) if held => refused(p),
-                    _ if !cfg.claims() => p.at = At::Prepare,
-                    (None, Some(found)) if found.epoch == 1 => {
-                        (p.from, p.epoch, p.at) = (Some(found.id), 1, At::KeepSwap);
-                    }
-                    (None, _) if s.remote.claim.is_none() => p.at = claim_first(p, cfg),
-                    // Others have been there since its dispatcher looked.
-                    (None, _) if cfg.is(Variant::CheckedOnce) => p.at = At::TakeRead,
-                    (None, _) => refused(p),
-                    (Some(_), _) if !old => p.at = At::Prepare,
-                    (Some(_), Some(found)) => {
-                        (p.from, p.epoch, p.at) = (Some(found.id), found.epoch, At::KeepSwap);
-                    }
-                    (Some(_), None) => refused(p),
-                }
-            }),
-            At::Prepare => self.prepare(),
-            At::BriefLabel => self.request("labels the issue", put_label(cfg), |_, p, told| {
-                p.at = if told == Told::Done { At::EnterRunning } else { At::NotStarted };
-            }),
-            At::EnterRunning => self.save("starts the agent", |p| {
-                phase(p, Phase::Running);
-                p.at = At::Agent;
-            }),
-            At::NotStarted => self.save("could not start", |p| {
-                phase(p, Phase::Verifying);
-                p.task.iter_mut().for_each(|t| t.agent = Some(Agent::NotStarted));
-                p.at = At::Verify;
-            }),
-            At::Agent => {
-                for agent in [Agent::Committed, Agent::Failed] {
-                    self.save("saw its agent end", |p| {
-                        phase(p, Phase::Verifying);
-                        p.task.iter_mut().for_each(|t| t.agent = Some(agent));
-                        p.at = At::Verify;
-                    });
-                }
-            }
-            At::Verify => self.save("concludes", |p| {
-                if let Some(task) = &mut p.task {
-                    task.ended = Some(conclude_really(task.agent));
-                    task.phase = Phase::Publishing;
-                }
-                p.at = if cfg.is(Variant::ArchiveFirst) { At::Archive } else { At::Publish };
-                if cfg.is(Variant::StepWithoutLock) {
-                    p.locked = false;
-                }
-            }),
-            At::Publish => self.push(),
-            At::Archive => self.archive(),
-            At::Remove => self.go("removes its record", |s, p| {
-                s.disks[usize::from(p.worker)].task = None;
-                p.at = if cfg.is(Variant::ArchiveFirst) { At::Publish } else { At::End };
-            }),
-            _ => self.publish(),
-        }
-    }
-
-    fn archive(&mut self) {
-        self.go("archives its record", |s, p| {
-            let Some(task) = p.task else { return };
-            let disk = &mut s.disks[usize::from(p.worker)];
-            disk.archive.retain(|old| old.task.run != task.run);
-            disk.archive.push(Archived { task, changed: false });
-            p.at = At::Remove;
-        });
-    }
-
-    fn prepare(&mut self) {
-        let cfg = self.cfg;
-        self.go("prepares", |s, p| {
-            let Some(task) = &mut p.task else { return };
-            let taken = |n: u8| usize::from(n) < s.remote.branches.len();
-            if task.attempt == 1 || task.branch.is_none() {
-                let nth =
-                    |name: &str| name.rsplit('-').next().map_or(0, |n| n.parse().unwrap_or(0));
-                let name = first_free_branch(REAL.number, |name| {
-                    let name = name.as_str();
-                    taken(if name == "issue-1" { 0 } else { nth(name) - 1 })
-                });
-                let name = name.as_str();
-                task.branch = Some(if name == "issue-1" { 0 } else { nth(name) - 1 });
-            }
-            let passed_over = 1..task.branch.unwrap_or(0);
-            let labelled = s.remote.labels & 1 << cfg.name(p.worker) != 0;
-            p.at = match labelled {
-                _ if passed_over.into_iter().any(|n| s.remote.pulls.contains(&n)) => At::NotStarted,
-                true => At::EnterRunning,
-                false => At::BriefLabel,
-            };
-        });
-        if self.state.faults > 0 {
-            self.go("has no room on its disk", |s, p| {
-                s.faults -= 1;
-                p.at = At::NotStarted;
-            });
-        }
-    }
-
-    fn push(&mut self) {
-        let cfg = self.cfg;
-        let task = self.me().task;
-        let nth = task.and_then(|t| t.branch).unwrap_or(0);
-        let absent = usize::from(nth) == self.state.remote.branches.len();
-        let expected = task.and_then(|t| t.claim).map(|held| held.id);
-        let held = self.state.remote.claim.map(|c| c.id) == expected;
-        let goes = absent && (held || !cfg.claims() || cfg.is(Variant::PushWithoutFence));
-        let effect = move |s: &mut State, p: &mut Process| {
-            let Some(run) = p.task.map(|t| t.run) else { return };
-            if !goes {
-                return;
-            }
-            publishes(s, p);
-            s.remote.branches.push(run);
-            if held && cfg.claims() {
-                let id = s.fresh_id();
-                s.remote.claim.iter_mut().for_each(|c| c.id = id);
-                let epoch = 0;
-                p.sure = Some(Held { id, epoch, age: 0 });
-            }
-        };
-        self.request("pushes", effect, move |_, p, told| {
-            p.at = if goes && told == Told::Done { At::Pulls } else { At::PushDoubt };
-            if p.at == At::PushDoubt {
-                p.sure = None;
-            }
-            p.doubt = told == Told::Nothing;
-        });
-    }
-
-    /// The step `publish`, after the push.
-    fn publish(mut self) {
-        let cfg = self.cfg;
-        let young = !cfg.claims()
-            || self.me().sure.is_some_and(|s| s.age < TTL || cfg.is(Variant::SureForEver));
-        let at = self.me().at;
-        let bold = at == At::Create && cfg.is(Variant::PullBeforeClaim);
-        if matches!(at, At::Create | At::Comment | At::Block) && !young && !bold {
-            self.own(at);
-            return;
-        }
-        match at {
-            At::PushDoubt => self.go("looks for its branch", |s, p| {
-                let Some(task) = &mut p.task else { return };
-                let there = s.remote.branches.get(usize::from(task.branch.unwrap_or(0)));
-                if there == Some(&task.run) {
-                    p.at = At::Pulls;
-                } else if p.doubt {
-                    p.at = At::Publish;
-                } else {
-                    task.ended = Some(Outcome::Failed);
-                    (p.at, p.back) = (At::Own, At::Comments);
-                }
-                p.doubt = false;
-            }),
-            At::Pulls => self.go("looks for its pull request", |s, p| {
-                let Some(task) = &mut p.task else { return };
-                task.pull = s.remote.pulls.contains(&task.branch.unwrap_or(0));
-                p.at = if task.pull { At::Comments } else { At::Create };
-            }),
-            At::Create => self.create(),
-            At::OffLost => {
-                let theirs = self.state.remote.claim.map(|c| cfg.name(worker_of(c.run)));
-                let same = theirs == Some(cfg.name(self.me().worker));
-                let end = |p: &mut Process| {
-                    p.at = if p.orphan { At::End } else { At::Archive };
-                };
-                if same || cfg.is(Variant::LabelLeftByLoser) {
-                    self.go("leaves the issue to its holder", |_, p| end(p));
-                } else {
-                    let off = take_label(cfg);
-                    self.request("takes its label off", off, |_, p, told| match told {
-                        Told::Done => end(p),
-                        Told::Nothing => p.at = At::Publish,
-                    });
-                }
-            }
-            At::Own => {
-                let back = self.me().back;
-                self.own(back);
-            }
-            At::Comments => self.go("reads the comments", |s, p| {
-                let Some(task) = p.task else { return };
-                let runs: Vec<_> = s.disks[usize::from(p.worker)].archive.iter().collect();
-                let runs: Vec<_> = runs.iter().map(|old| REAL.run(cfg, &old.task)).collect();
-                let silent = task.ended == Some(Outcome::NotStarted)
-                    && not_started_in_a_row(&runs) + 1 < NOT_STARTED_MAX;
-                let said =
-                    s.remote.comments.contains(&task.run) && !cfg.is(Variant::CommentWithoutLook);
-                p.at = if silent || said { after_comment(p) } else { At::Comment };
-            }),
-            At::Comment => {
-                let effect = |s: &mut State, p: &mut Process| {
-                    publishes(s, p);
-                    s.remote.comments.extend(p.task.map(|t| t.run));
-                    s.touch();
-                };
-                self.request("comments", effect, |_, p, told| {
-                    p.at = if told == Told::Done { after_comment(p) } else { At::Publish };
-                });
-            }
-            At::Block => {
-                let effect = |s: &mut State, p: &mut Process| {
-                    publishes(s, p);
-                    s.remote.blocked = true;
-                    s.touch();
-                };
-                self.request("puts `blocked` on", effect, |_, p, told| {
-                    p.task.iter_mut().for_each(|t| t.labels_left = told == Told::Done);
-                    p.at = if told == Told::Done { At::OffRelieved } else { At::Publish };
-                });
-            }
-            At::Off => self.request("takes its label off", take_label(cfg), |_, p, told| {
-                p.at = if told == Told::Done { At::OffRelieved } else { At::Publish };
-            }),
-            At::OffRelieved => {
-                self.request("takes the gone host's label off", relieve(cfg), |_, p, told| {
-                    p.at = if told == Told::Done { At::Finish } else { At::Publish };
-                });
-            }
-            _ => {}
-        }
-    }
-
-    /// Looks at the claim before it does what `back` is, and has its full time given to it again.
-    fn own(&mut self, back: At) {
-        let cfg = self.cfg;
-        self.go("reads its claim", |s, p| {
-            p.back = back;
-            match is_ours(s, p) {
-                None if s.remote.claim.is_none() && p.task.is_some_and(|t| t.claim.is_none()) => {
-                    p.sure = Some(Held { id: 0, epoch: 0, age: 0 });
-                    p.at = p.back;
-                }
-                None => lost(p),
-                Some(found) if cfg.is(Variant::LookedAtOnly) => {
-                    p.sure = Some(Held { id: found.id, epoch: 0, age: 0 });
-                    p.at = p.back;
-                }
-                Some(found) => {
-                    (p.from, p.epoch, p.at) = (Some(found.id), found.epoch, At::OwnSwap);
-                }
-            };
-        });
-    }
-
-    fn create(&mut self) {
-        let effect = |s: &mut State, p: &mut Process| {
-            publishes(s, p);
-            s.remote.pulls.extend(p.task.and_then(|t| t.branch));
-        };
-        self.request("opens its pull request", effect, |_, p, told| {
-            p.task.iter_mut().for_each(|t| t.pull = told == Told::Done);
-            p.at = if told == Told::Done { At::Comments } else { At::Publish };
-        });
-    }
-}
-
-fn phase(p: &mut Process, phase: Phase) {
-    p.task.iter_mut().for_each(|task| task.phase = phase);
-}
-
-fn after_comment(p: &Process) -> At {
-    match p.task.and_then(|t| t.ended) {
-        Some(Outcome::Failed) => At::Block,
-        _ => At::Off,
-    }
-}
-
-fn conclude_really(agent: Option<Agent>) -> Outcome {
-    let mut report = AgentReport { exit_code: Some(0), ..AgentReport::default() };
-    let mut work = Work::default();
-    match agent {
-        Some(Agent::Committed) => (report.claimed_success, work.commits) = (true, 1),
-        Some(Agent::NotStarted) => report.not_started = Some(String::new()),
-        Some(Agent::Failed) | None => {}
-    }
-    conclude(Kind::Implement, &report, &work).outcome
 }

@@ -260,7 +260,7 @@ pub(crate) fn worker_of(run: u8) -> u8 {
 }
 
 impl State {
-    pub(crate) fn new(cfg: &Config) -> Self {
+    pub(crate) fn new(cfg: Config) -> Self {
         let mut first = Self::empty(cfg.faults);
         if cfg.gone {
             // The first host has died with the issue, long ago.
@@ -415,31 +415,31 @@ pub(crate) fn hours(n: i32) -> Timestamp {
     BEGAN + HOUR * n
 }
 
+pub(crate) fn run_id(run: u8) -> RunId {
+    RunId::new(BEGAN, run.into())
+}
+
 impl Real {
-    pub(crate) fn host(&self, cfg: &Config, worker: u8) -> &HostId {
+    pub(crate) fn host(&self, cfg: Config, worker: u8) -> &HostId {
         &self.hosts[cfg.host(worker)]
     }
 
-    pub(crate) fn worker(&self, cfg: &Config, worker: u8) -> &WorkerId {
+    pub(crate) fn worker(&self, cfg: Config, worker: u8) -> &WorkerId {
         &self.workers[usize::from(cfg.name(worker))]
     }
 
-    pub(crate) fn run_id(&self, run: u8) -> RunId {
-        RunId::new(BEGAN, run.into())
-    }
-
     /// What the claim says.
-    pub(crate) fn claim(&self, cfg: &Config, record: Record) -> Claim {
+    pub(crate) fn claim(&self, cfg: Config, record: Record) -> Claim {
         let worker = worker_of(record.run);
         let (host, name) = (self.host(cfg, worker).clone(), self.worker(cfg, worker).clone());
         let nonce = record.id.to_string();
-        let run = self.run_id(record.run);
+        let run = run_id(record.run);
         let mut claim = Claim::new(host, name, run, record.epoch.into(), nonce, TTL.into());
         claim.state = if record.done { ClaimState::Done } else { ClaimState::Held };
         claim
     }
 
-    pub(crate) fn run(&self, cfg: &Config, task: &Task) -> Run {
+    pub(crate) fn run(&self, cfg: Config, task: &Task) -> Run {
         let pull = || PullRef {
             number: 9,
             url: String::new(),
@@ -447,7 +447,7 @@ impl Real {
             open: true,
         };
         Run {
-            run: self.run_id(task.run),
+            run: run_id(task.run),
             worker: self.worker(cfg, worker_of(task.run)).clone(),
             phase: task.phase,
             attempt: task.attempt,
@@ -460,7 +460,7 @@ impl Real {
         }
     }
 
-    pub(crate) fn issue(&self, listed: &Listed) -> Issue {
+    pub(crate) fn issue(&self, listed: Listed) -> Issue {
         let worn = (0..2).filter(|n| listed.labels & 1 << n != 0);
         let blocked = listed.blocked.then(|| Label("blocked".into()));
         Issue {

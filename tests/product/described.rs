@@ -17,8 +17,10 @@ fn a_run_that_succeeds_speaks_github_s_language() {
     let world = World::new();
     world.issue("One");
     world.hub.add_comment(APP, 1, "octo", "Please.").unwrap();
-    world.hub.add_issue(APP, &NewIssue::new("stranger", "Two").label("approved")).unwrap();
+    world.hub.add_issue(APP, &NewIssue::new("stranger", "Two")).unwrap();
+    world.hub.label(APP, 2, "approved", "octo").unwrap();
     world.tick();
+    world.hub.rename_issue(APP, 2, "Two and a half").unwrap();
     world.tick();
     assert_eq!(world.pulls().len(), 1);
     is_described(&world);

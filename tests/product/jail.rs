@@ -121,6 +121,7 @@ fn an_agents_environment_is_a_short_list_without_the_token() {
     let known = [
         "BASH_ENV",
         "CLAUDE_WORKERS_OUTBOX",
+        "CLAUDE_WORKERS_RUN",
         "CLAUDE_WORKERS_WORKER",
         "HOME",
         "HTTPS_PROXY",

@@ -114,6 +114,7 @@ fn every_command_prints_what_is_documented_of_it() {
     world.hub.label(APP, 2, "worker:09", "octo").unwrap();
     as_documented("status", &[json(&["status", "--remote"], 0)]);
     world.kill_supervisor("01");
+    as_documented("reconcile", &[json(&["reconcile", "--dry-run"], 1)]);
     ticks.push(json(&["assign"], 1));
     at_work(2);
     as_documented("stop", &[json(&["stop", "01"], 0)]);

@@ -12,6 +12,7 @@ pub struct Config {
     pub assign: &'static str,
     pub limits: &'static str,
     pub sandbox: &'static str,
+    pub credentials: &'static str,
     /// More sections.
     pub more: String,
 }
@@ -23,6 +24,7 @@ impl Default for Config {
             assign: "",
             limits: "",
             sandbox: "",
+            credentials: "copy = []",
             more: String::new(),
         }
     }
@@ -34,7 +36,7 @@ impl Config {
         format!(
             "executor = 'agent'\n{top}\n\
              [github]\napi_url = '{api}'\nserver_url = '{server}'\ntoken_file = '~/token'\n\
-             [credentials]\ncopy = []\n\
+             [credentials]\n{credentials}\n\
              [assign]\n{assign}\n\
              [limits]\n{limits}\n\
              [sandbox]\nread_only = ['{agents}']\n{sandbox}\n\
@@ -48,6 +50,7 @@ impl Config {
             assign = self.assign,
             limits = self.limits,
             sandbox = self.sandbox,
+            credentials = self.credentials,
             agents = agents.display(),
             more = self.more,
         )

@@ -136,7 +136,14 @@ impl World {
     /// Waits until no worker has anything to do and nothing of this world runs.
     #[track_caller]
     pub fn quiet(&self) {
+        self.quiet_while(|| ());
+    }
+
+    /// The same, doing something each time that it looks.
+    #[track_caller]
+    pub fn quiet_while(&self, meanwhile: impl Fn()) {
         self.wait_until("every worker is idle and no process is left", || {
+            meanwhile();
             let busy = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Starting);
             !store::list(&self.root).unwrap().iter().any(busy) && self.processes().is_empty()
         });

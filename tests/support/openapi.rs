@@ -8,6 +8,9 @@ use claude_workers::fakehub::Exchange;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
+#[path = "graphql.rs"]
+mod graphql;
+
 const DESCRIPTION: &str = include_str!("../data/github-openapi.json");
 
 static DESCRIBED: LazyLock<Value> =
@@ -49,6 +52,10 @@ struct Checker {
 
 impl Checker {
     fn check(&mut self, exchange: &Exchange) -> Vec<String> {
+        if let ("/graphql", Some(asked)) = (exchange.path.as_str(), &exchange.request) {
+            let answer = exchange.response.as_ref().filter(|_| !exchange.injected);
+            return graphql::problems(asked, answer);
+        }
         let (place, operation) = match operation_of(exchange) {
             Ok(found) => found,
             Err(problem) => return vec![problem],

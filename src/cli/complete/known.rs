@@ -42,10 +42,10 @@ fn states(command: &str) -> Option<&'static [&'static str]> {
     Some(match command {
         // It makes workers.
         "init" => &[],
-        "stop" => &["busy", "crashed"],
-        "restart" => &["crashed", "stopped"],
-        "reset" => &["crashed", "stopped", "busy", "starting"],
-        "watch" => &["busy", "starting"],
+        "stop" => &["busy", "crashed", "waiting"],
+        "restart" => &["crashed", "stopped", "waiting"],
+        "reset" => &["crashed", "stopped", "waiting", "busy", "starting"],
+        "watch" => &["busy", "waiting", "starting"],
         "dispatch" | "rm" => &["idle"],
         _ => return None,
     })

@@ -107,3 +107,28 @@ fn recorded_denials_are_named_though_the_agent_says_success() {
     assert_eq!(done.denied, ["Edit", "Bash"]);
     assert_eq!(done.last_words.as_deref(), Some("The notes are mended."));
 }
+
+#[test]
+fn settings_of_a_repository_are_used_only_where_the_user_said_so() {
+    let launch = |repo: &str| Launch {
+        program: "/bin/claude".into(),
+        model: None,
+        session_id: "s".into(),
+        resume: false,
+        prompt_file: "/p".into(),
+        repo: repo.parse().unwrap(),
+        issue: None,
+        branch: String::new(),
+        sandbox: JailMode::Bwrap,
+    };
+    let section = ExecutorSection {
+        repository_settings: vec!["me/*".parse().unwrap()],
+        ..ExecutorSection::default()
+    };
+    for (repo, used) in [("me/app", true), ("other/app", false)] {
+        let argv = invocation(&section, &launch(repo)).argv;
+        let at = argv.iter().position(|word| word == "--setting-sources").unwrap();
+        assert_eq!(argv[at + 1], if used { "user,project" } else { "user" });
+        assert_eq!(argv.iter().any(|word| word == "--strict-mcp-config"), !used);
+    }
+}

@@ -97,12 +97,7 @@ pub(super) fn edit(call: &mut Call, repo: usize, number: u64) -> Answer {
     let body = text(&fields, "Issue", "body", MAX_BODY)?;
     let open = state(&fields, "Issue")?;
     let reason = text(&fields, "Issue", "state_reason", 20)?;
-    let issue = call.the_mut(repo, number)?;
-    if title.is_some() || body.is_some() {
-        issue.touch();
-        issue.title = title.unwrap_or_else(|| issue.title.clone());
-        issue.body = body.or_else(|| issue.body.clone());
-    }
+    call.state.reword(repo, number, (title, body), &login);
     if let Some(open) = open {
         let reason = reason.or_else(|| (!open).then(|| "completed".to_owned()));
         call.state.set_open(repo, number, open, reason, &login);

@@ -2,6 +2,7 @@
 
 mod call;
 mod comments;
+mod graphql;
 mod issues;
 mod labels;
 mod pulls;
@@ -22,6 +23,7 @@ use call::Call;
 pub(super) use pulls::follow_branches;
 
 /// A request as it arrived.
+#[derive(Clone)]
 pub(super) struct Request {
     pub(super) method: String,
     /// `/api/v3`, or nothing for one that came without.
@@ -65,6 +67,41 @@ pub(super) fn answer(state: &mut State, request: &Request) -> (Reply, Option<Str
     }
     let login = caller.login.clone();
     (dressed(state, request, Some(&caller), reply), login)
+}
+
+/// As [`answer`], from a replica that is `lag` changes behind.
+pub(super) fn answer_of_late(
+    state: &mut State,
+    request: &Request,
+    lag: u64,
+) -> (Reply, Option<String>) {
+    let present = state.rewind(lag);
+    let answered = answer(state, request);
+    state.restore(present);
+    answered
+}
+
+/// A list that has moved on between two of its pages: it begins with what the page before ended with.
+/// Where there is no page before, its last element is there twice.
+pub(super) fn repeating(state: &mut State, request: &Request) -> (Reply, Option<String>) {
+    let (mut reply, login) = answer(state, request);
+    let Some(Value::Array(items)) = &mut reply.body else { return (reply, login) };
+    let number = |pair: &str| pair.strip_prefix("page=")?.parse::<u64>().ok();
+    let page = request.query.split('&').find_map(number).filter(|n| *n > 1);
+    let Some(page) = page else {
+        items.extend(items.last().cloned());
+        return (reply, login);
+    };
+    let others = request.query.split('&').filter(|pair| number(pair).is_none());
+    let before = format!("page={}", page - 1);
+    let query: Vec<&str> = others.chain([before.as_str()]).collect();
+    let before = Request { query: query.join("&"), ..request.clone() };
+    if let (Reply { body: Some(Value::Array(mut before)), .. }, _) = answer(state, &before)
+        && let Some(last) = before.pop()
+    {
+        items.insert(0, last);
+    }
+    (reply, login)
 }
 
 /// The caller's limit; it starts anew when its hour is over.
@@ -141,6 +178,7 @@ fn route(call: &mut Call) -> Answer {
         ("GET", ["users", login, "repos"]) => users::repos_of_user(call, login),
         ("GET", ["orgs", login, "repos"]) => users::repos_of_org(call, login),
         ("GET", ["issues"]) => issues::everywhere(call),
+        ("POST", ["graphql"]) => graphql::answer(call),
         (_, ["repos", owner, name, rest @ ..]) => {
             let repo = call.repo_named(owner, name)?;
             in_repo(call, repo, rest)

@@ -21,7 +21,7 @@ fn node_id(kind: &str, id: u64) -> String {
     format!("{kind}_{number}")
 }
 
-fn time(at: Timestamp) -> Value {
+pub(in crate::fakehub) fn time(at: Timestamp) -> Value {
     Value::String(at.to_string())
 }
 
@@ -187,6 +187,9 @@ impl View<'_> {
         });
         if let Some((name, color)) = &event.label {
             object = merged(object, json!({"label": {"name": name, "color": color}}));
+        }
+        if let Some((from, to)) = &event.rename {
+            object = merged(object, json!({"rename": {"from": from, "to": to}}));
         }
         object
     }

@@ -11,7 +11,7 @@ async fn a_next_page_on_another_server_is_never_asked() {
     let github = github(&server.url, dir.path());
     for error in [
         github.open_issues(&app()).await.unwrap_err(),
-        github.comments(&app(), number(22)).await.unwrap_err(),
+        github.comments(&app(), number(22), None).await.unwrap_err(),
         github.my_repos(false).await.unwrap_err(),
     ] {
         assert!(matches!(error, Error::BadAnswer { .. }), "{error}");
@@ -26,7 +26,7 @@ async fn pages_without_an_end_are_given_up() {
     let server =
         Server::start(|_| reply(200, &[("link", "</c?page=2>; rel=\"next\"")], &json!([]))).await;
     let github = github(&server.url, dir.path());
-    let error = github.comments(&app(), number(22)).await.unwrap_err();
+    let error = github.comments(&app(), number(22), None).await.unwrap_err();
     assert!(error.to_string().contains("more than 500 pages"), "{error}");
     assert!(github.open_issues(&app()).await.is_err());
 }

@@ -205,7 +205,8 @@ async fn comments_come_from_all_pages() {
         reply(200, &[("link", link)], &json!([comment]))
     })
     .await;
-    let comments = github(&server.url, dir.path()).comments(&app(), number(22)).await.unwrap();
+    let comments =
+        github(&server.url, dir.path()).comments(&app(), number(22), None).await.unwrap();
     assert_eq!(comments.len(), 2);
     assert!(comments[0].is_bot && comments[0].body == "hi" && comments[0].author == "b[bot]");
     assert!(!comments[1].is_bot && comments[1].body.is_empty() && comments[1].author == "ghost");

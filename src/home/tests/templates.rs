@@ -199,6 +199,7 @@ fn odd_characters_in_paths_do_not_break_the_settings() {
         gh_config_dir: &odd,
         credentials: &[],
         values: &place.values,
+        mode: CredentialMode::Copy,
         jail: place.jail,
         links: &place.links,
         furniture: &place.path("furniture.json"),

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::Report;
 use super::memory::Memory;
+use crate::config::ApprovedIn;
 use crate::domain::{BranchName, Issue, RepoSlug};
 use crate::github::{Error, GitHub};
-use crate::ops::trust::Trusted;
+use crate::ops::trust::{Standing, Trusted};
 use crate::ops::{Context, Exit, Failure};
 use crate::plan::{IssueRef, RepoFacts, Skip, Verdict, history_refuses};
 use crate::store;
@@ -20,6 +21,8 @@ pub(super) struct Look<'a> {
     issues: BTreeMap<IssueRef, &'a Issue>,
     repos: BTreeMap<RepoSlug, RepoFacts>,
     trusted: Trusted<'a>,
+    /// The words that were approved, where that was needed.
+    approved: BTreeMap<IssueRef, String>,
     memory: Memory,
 }
 
@@ -33,7 +36,13 @@ impl<'a> Look<'a> {
         let issues: BTreeMap<_, _> =
             issues.iter().map(|i| ((i.repo.clone(), i.number), i)).collect();
         let memory = Memory::load(ctx, issues.values().copied());
-        Self { ctx, github, issues, repos, trusted: Trusted::new(github), memory }
+        let trusted = Trusted::new(github, &ctx.settings);
+        Self { ctx, github, issues, repos, trusted, approved: BTreeMap::new(), memory }
+    }
+
+    /// The words with which an issue may start work; `None`: with any.
+    pub(super) fn approved(&self, at: &IssueRef) -> Option<String> {
+        self.approved.get(at).cloned()
     }
 
     pub(super) fn repos(&self) -> &BTreeMap<RepoSlug, RepoFacts> {
@@ -48,9 +57,8 @@ impl<'a> Look<'a> {
         report: &mut Report,
     ) -> Result<Verdict, Failure> {
         let Some(issue) = self.issues.get(at).copied() else { return Ok(Verdict::Eligible) };
-        match self.refusal(issue).await {
-            Ok(None) => Ok(Verdict::Eligible),
-            Ok(Some(skip)) => Ok(Verdict::Refused(skip)),
+        match self.verdict(issue).await {
+            Ok(verdict) => Ok(verdict),
             Err(failure) => {
                 if failure.exit == Exit::RateLimited {
                     return Err(failure);
@@ -62,29 +70,40 @@ impl<'a> Look<'a> {
         }
     }
 
-    async fn refusal(&mut self, issue: &Issue) -> Result<Option<Skip>, Failure> {
+    async fn verdict(&mut self, issue: &Issue) -> Result<Verdict, Failure> {
+        let refused = |skip| Ok(Verdict::Refused(skip));
         let now = Timestamp::now();
         let runs = store::completed_of_issue(&self.ctx.root, &issue.repo, issue.number)?;
         if let Some(skip) = history_refuses(&runs, issue, now) {
-            return Ok(Some(skip));
+            return refused(skip);
         }
         if let Some(skip) = self.memory.refuses(issue, now) {
-            return Ok(Some(skip));
+            return refused(skip);
         }
         if let Some(skip) = self.repository(&issue.repo).await? {
-            return Ok(Some(skip));
+            return refused(skip);
         }
-        if let Some(why) = self.trusted.refuses(issue, &self.ctx.settings).await? {
-            self.memory.not_trusted(issue, &why, now);
-            return Ok(Some(Skip::NotTrusted(why)));
+        let mut eligible = Verdict::Eligible;
+        match self.trusted.standing(issue).await? {
+            Standing::Author => {}
+            Standing::Words(id) => {
+                self.approved.insert((issue.repo.clone(), issue.number), id);
+                if self.ctx.settings.approved_in == ApprovedIn::Broker {
+                    eligible = Verdict::EligibleInBroker;
+                }
+            }
+            Standing::Refused(why) => {
+                self.memory.not_trusted(issue, &why, now);
+                return refused(Skip::NotTrusted(why));
+            }
         }
         let branch = BranchName::for_issue(issue.number, 1);
         let pulls = self.github.pulls_by_head(&issue.repo, &branch).await?;
         if let Some(pull) = pulls.first() {
             self.memory.has_pull(issue, &pull.url, now);
-            return Ok(Some(Skip::HasPull(pull.url.clone())));
+            return refused(Skip::HasPull(pull.url.clone()));
         }
-        Ok(None)
+        Ok(eligible)
     }
 
     /// Rights are asked for once a tick where the list of repositories did not tell.

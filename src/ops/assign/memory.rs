@@ -51,7 +51,9 @@ fn key(issue: &Issue) -> String {
 }
 
 fn rules(ctx: &Context) -> String {
-    format!("{:?} {} {}", ctx.settings.trust, ctx.settings.approval_label, ctx.settings.api_url)
+    let settings = &ctx.settings;
+    let (trust, label, bots) = (settings.trust, &settings.approval_label, &settings.bots);
+    format!("{trust:?} {label} {bots:?} {}", settings.api_url)
 }
 
 impl Memory {

@@ -9,18 +9,16 @@ mod look;
 mod memory;
 mod mend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
-use super::dispatch::{self, Dispatched, start_supervisor};
-use super::hold::Hold;
+use super::dispatch::{self, Dispatched};
 use super::lists::{self, Seen};
-use super::{Context, Exit, Failure, chores, jailing};
-use crate::domain::{Issue, IssueNumber, Outcome, RepoSlug, WorkerId};
+use super::{Context, Exit, Failure, chores, custody, jailing, reconcile};
+use crate::domain::{Issue, IssueNumber, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
+use crate::plan::reconcile::Action;
 use crate::plan::{self, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
-use crate::store::{self, AssignLock, State, Worker, WorkerLock};
+use crate::store::{self, AssignLock, State, Worker};
 use look::Look;
 use mend::mend;
 
@@ -40,6 +38,8 @@ pub struct Report {
     pub idle: usize,
     /// Open issues that were looked at.
     pub open_issues: usize,
+    /// Workers that nobody worked for, and what was done about them (in a dry run: would be).
+    pub reconciled: Vec<reconcile::Item>,
     /// Crashed runs that were taken up again: worker, and what it works on.
     pub taken_up: Vec<(WorkerId, String)>,
     /// Runs that were started (none in a dry run).
@@ -63,19 +63,11 @@ pub struct Report {
 pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
     let mut report = Report::default();
-    if !dry_run {
-        take_up_crashed(ctx, &mut report)?;
-    }
+    put_right(ctx, store::list(&ctx.root)?, dry_run, &mut report);
     let workers = store::list(&ctx.root)?;
     let idle: Vec<WorkerId> =
         workers.iter().filter(|w| matches!(w.state, State::Idle)).map(|w| w.id.clone()).collect();
     report.idle = idle.len();
-    for worker in &workers {
-        if let State::Broken(why) = &worker.state {
-            let what = format!("worker {} is broken: {why}", worker.id);
-            report.problems.push(Failure::new(Exit::Failed, what));
-        }
-    }
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
@@ -97,34 +89,29 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     Ok(Tick::Done(Box::new(report)))
 }
 
-fn take_up_crashed(ctx: &Context, report: &mut Report) -> Result<(), Failure> {
-    for worker in store::list(&ctx.root)? {
-        let State::Crashed(run) = &worker.state else { continue };
-        if run.outcome() == Some(Outcome::Stopped) {
-            if let Err(failure) = keep_claim(ctx, &worker.id) {
-                report.problems.push(failure);
+/// Puts workers right that nobody works for, or says what is to be done.
+fn put_right(ctx: &Context, workers: Vec<Worker>, dry_run: bool, report: &mut Report) {
+    let mut items = reconcile::look(ctx, workers);
+    if !dry_run {
+        items = reconcile::apply(ctx, items);
+    }
+    for mut item in items {
+        for action in &item.actions {
+            if let Action::Report(why) = action {
+                let what = format!("worker {} is broken: {why}", item.worker);
+                report.problems.push(Failure::new(Exit::Failed, what));
             }
-            continue;
         }
-        let Some(lock) = WorkerLock::try_take(&ctx.root, &worker.id)? else { continue };
-        match start_supervisor(ctx, &lock) {
-            Ok(_) => report.taken_up.push((worker.id.clone(), run.subject())),
-            Err(failure) => report.problems.push(failure),
+        report.problems.extend(item.problem.take());
+        if item.done
+            && let Some(run) = item.taken_up()
+        {
+            report.taken_up.push((item.worker.clone(), run.subject()));
+        }
+        if item.actions.iter().any(Action::changes) {
+            report.reconciled.push(item);
         }
     }
-    Ok(())
-}
-
-/// Keeps the issue of a run that a person stopped.
-fn keep_claim(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
-    let Some(lock) = WorkerLock::try_take(&ctx.root, worker)? else { return Ok(()) };
-    let Some(mut run) = store::read_task(&ctx.root, worker)? else { return Ok(()) };
-    let Some(hold) = Hold::of(ctx, &run)? else { return Ok(()) };
-    if let Some(renewed) = hold.renew(&run, Timestamp::now())? {
-        run.claim = Some(renewed);
-        store::write_task(&ctx.root, &lock, &run)?;
-    }
-    Ok(())
 }
 
 /// So many starts that fail in one tick are no fault of the issues (a full disk, say): the others
@@ -183,6 +170,7 @@ async fn pair(
                 model: None,
                 executor: None,
                 explicit: false,
+                approved: look.approved(&assignment.issue),
                 abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
@@ -240,9 +228,19 @@ async fn settle(
         reserve: ctx.settings.reserve,
     };
     let running = running(ctx)?;
+    let brokers: BTreeSet<WorkerId> =
+        idle.iter().filter(|id| custody::takes_strangers(ctx, id)).cloned().collect();
     loop {
         let repos = look.repos();
-        let seen = Snapshot { issues, repos, idle, running: &running, abandoned, verdicts };
+        let seen = Snapshot {
+            issues,
+            repos,
+            idle,
+            brokers: &brokers,
+            running: &running,
+            abandoned,
+            verdicts,
+        };
         let plan = plan::assign(&seen, &rules);
         if plan.questions.is_empty() {
             return Ok(plan);

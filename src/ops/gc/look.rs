@@ -164,7 +164,15 @@ fn files(dir: &Path) -> HashMap<String, Metadata> {
 
 fn temporary(dir: &Path) -> Vec<Piece> {
     let files = files(dir).into_iter().filter(|(name, _)| name.starts_with(TEMPORARY));
-    files.map(|(name, meta)| piece(Thing::Temporary, dir.join(name), &meta)).collect()
+    let files = files.map(|(name, meta)| piece(Thing::Temporary, dir.join(name), &meta));
+    let dirs = dirs(dir).into_iter().filter(|(name, _)| name.starts_with(TEMPORARY));
+    files.chain(dirs.filter_map(|(_, path)| whole(path))).collect()
+}
+
+/// A directory with everything in it.
+fn whole(path: PathBuf) -> Option<Piece> {
+    let meta = fs::symlink_metadata(&path).ok()?;
+    Some(Piece { bytes: size(&path), ..piece(Thing::Temporary, path, &meta) })
 }
 
 fn piece(thing: Thing, path: PathBuf, meta: &Metadata) -> Piece {
@@ -253,22 +261,21 @@ fn mirrors(ctx: &Context) -> Vec<SeenMirror> {
 /// What died half made, beside the workers' records.
 fn loose_in_pool(ctx: &Context) -> Vec<Piece> {
     let mut loose = temporary(&ctx.root.pool());
-    let whole = |path: PathBuf| {
-        let meta = fs::symlink_metadata(&path).ok()?;
-        Some(Piece { bytes: size(&path), ..piece(Thing::Temporary, path, &meta) })
-    };
     for (name, path) in dirs(&ctx.root.pool()) {
         if name.starts_with(STAGING) {
             loose.extend(whole(path));
         }
     }
-    for (_, dir) in
-        std::iter::once((String::new(), ctx.root.github())).chain(dirs(&ctx.root.github()))
-    {
+    let github = ctx.root.github();
+    loose.extend(temporary(&github));
+    for (_, dir) in dirs(&github) {
         loose.extend(temporary(&dir));
+        loose.extend(dirs(&dir).iter().flat_map(|(_, dir)| temporary(dir)));
     }
-    for (_, host) in dirs(&ctx.root.mirrors()) {
-        for (name, path) in dirs(&host).iter().flat_map(|(_, owner)| dirs(owner)) {
+    let owners = dirs(&ctx.root.mirrors()).into_iter().flat_map(|(_, host)| dirs(&host));
+    for (_, owner) in owners {
+        loose.extend(temporary(&owner));
+        for (name, path) in dirs(&owner) {
             if Path::new(&name).extension().is_some_and(|e| e == REMOVING) {
                 loose.extend(whole(path));
             } else {
@@ -350,7 +357,7 @@ fn survey(
         paths: paths.iter().filter_map(below).collect(),
         home: home.clone(),
     });
-    let (answer, _) = ask_inside(ctx, worker, repo, &request, 1 << 20, || ())?;
+    let (answer, _) = ask_inside(ctx, worker, repo, &request, 1 << 20, None, || ())?;
     let inside: Vec<Inside> = serde_json::from_slice(&answer).map_err(|e| e.to_string())?;
     Ok(inside.into_iter().map(|inside| (home.join(&inside.path), inside)).collect())
 }
