@@ -69,7 +69,7 @@ impl Effect {
     #[cfg(debug_assertions)]
     fn reach(&self, when: &str, may_fail: bool) -> io::Result<()> {
         let Some((what, trouble)) = &self.named else { return Ok(()) };
-        armed::reach(format!("{when} {what}"), may_fail.then_some(*trouble))
+        armed::reach(&format!("{when} {what}"), may_fail.then_some(*trouble))
     }
 
     #[cfg(not(debug_assertions))]
@@ -249,11 +249,11 @@ mod armed {
         }
     }
 
-    pub(super) fn reach(point: String, trouble: Option<Trouble>) -> io::Result<()> {
+    pub(super) fn reach(point: &str, trouble: Option<Trouble>) -> io::Result<()> {
         let Some(plan) = plan() else { return Ok(()) };
         let nth = {
             let mut reached = plan.reached.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = reached.entry(point.clone()).or_default();
+            let count = reached.entry(point.to_owned()).or_default();
             *count += 1;
             *count
         };
@@ -265,7 +265,8 @@ mod armed {
         }
         match &plan.strike {
             Some(strike)
-                if (&plan.role, &point, nth) == (&strike.role, &strike.point, strike.nth)
+                if (plan.role.as_str(), point, nth)
+                    == (strike.role.as_str(), strike.point.as_str(), strike.nth)
                     && is_first(&strike.marker) =>
             {
                 happen(strike, trouble)

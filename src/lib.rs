@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | 4 | [`cli`], [`demo`] | entry points: parse, call, print |
 //! | 3 | [`ops`] | use cases: assign, dispatch, supervise, and the questions people ask |
-//! | 2 | [`config`], [`store`], [`home`], [`process`], [`executor`], [`sandbox`], [`github`], [`git`], [`fakehub`], [`failpoint`] | adapters: the world outside |
+//! | 2 | [`config`], [`store`], [`home`], [`process`], [`executor`], [`sandbox`], [`egress`], [`github`], [`git`], [`fakehub`], [`failpoint`] | adapters: the world outside |
 //! | 1 | [`plan`] | pure decisions |
 //! | 0 | [`domain`] | values that cannot hold a wrong thing |
 //!
@@ -34,6 +34,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod egress;
 pub mod executor;
 pub mod failpoint;
 pub mod fakehub;

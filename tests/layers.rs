@@ -17,6 +17,7 @@ const LAYERS: &[(u8, &[&str])] = &[
             "process",
             "executor",
             "sandbox",
+            "egress",
             "github",
             "git",
             "fakehub",
@@ -122,4 +123,74 @@ fn no_source_file_is_longer_than_eight_hundred_lines() {
         let lines = fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= 800, "{} has {lines} lines", file.display());
     }
+}
+
+/// Where files are changed and processes started without a failpoint of `src/failpoint.rs` around
+/// it, or beside one; and why that is right.
+const RAW_EFFECTS: &[(&str, &str)] = &[
+    ("cli/man.rs", "pages for a person, where the person said"),
+    ("failpoint.rs", "what strikes cannot be struck"),
+    ("git/clone.rs", "in the jail, where there is no such environment"),
+    (
+        "git/host.rs",
+        "a directory for a repository half made; its making and its renaming are points",
+    ),
+    ("git/mirror.rs", "the lock is a point; removal is gc's"),
+    ("git/publish.rs", "is a point"),
+    ("git/sweep.rs", "in the jail"),
+    ("github/disk.rs", "are points; of no consequence if lost"),
+    ("home/lived.rs", "a home, made and refreshed while no run is there"),
+    ("home/source.rs", "read only"),
+    ("home/staging.rs", "a home half made is moved to its place whole"),
+    ("home/tree.rs", "a home half made"),
+    ("ops/dispatch.rs", "is a point"),
+    ("ops/gc/mod.rs", "what is removed is needed by nobody"),
+    ("ops/prepare.rs", "is a point"),
+    ("ops/remove.rs", "a person's command, with steps of its own"),
+    ("ops/supervise.rs", "is a point"),
+    ("ops/update/build.rs", "no part of a run"),
+    ("ops/update/place.rs", "no part of a run"),
+    ("process/cgroup.rs", "no file but a group of processes, which goes when they do"),
+    ("process/command.rs", "is the place"),
+    ("sandbox/inside.rs", "in the jail"),
+    ("store/atomic.rs", "is the place"),
+    ("store/lock.rs", "is the place"),
+    ("store/retire.rs", "a person's command, with steps of its own"),
+];
+
+#[test]
+fn files_are_changed_and_processes_started_where_a_test_can_strike() {
+    let signs = [
+        "fs::write(",
+        "fs::rename(",
+        "fs::remove_file(",
+        "fs::remove_dir_all(",
+        "fs::copy(",
+        "File::create",
+        "File::options",
+        "OpenOptions::new",
+        "tempfile",
+        "rename_new(",
+        ".spawn()",
+    ];
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut raw = Vec::new();
+    for file in sources(&src) {
+        let inside = file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        // Neither is part of a run, and tests may do what they want.
+        if ["demo/", "fakehub/"].iter().any(|room| inside.starts_with(room))
+            || inside.contains("tests")
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\n").next().unwrap();
+        let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        if lines.any(|line| signs.iter().any(|sign| line.contains(sign))) {
+            raw.push(inside);
+        }
+    }
+    raw.sort();
+    let known: Vec<&str> = RAW_EFFECTS.iter().map(|(file, _)| *file).collect();
+    assert_eq!(raw, known, "use store::write_private, store::remove_file, process::begin, …");
 }

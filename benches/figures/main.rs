@@ -1,5 +1,6 @@
 //! The figures that the program is built to reach, measured in one run: start, `status`,
-//! `history`, `dispatch`, clones, requests, supervisors, reading logs, `reconcile`.
+//! `history`, `dispatch`, the way out of jails, clones, requests, supervisors, reading logs,
+//! `reconcile`.
 //!
 //! `benches/run` builds the program and starts this. It prints a table and judges nobody: timings
 //! depend on the machine and on what else it does, so medians are shown beside the best of all
@@ -10,6 +11,7 @@
 
 mod clones;
 mod dispatching;
+mod egress;
 mod history;
 mod reading;
 mod reconciling;
@@ -30,11 +32,12 @@ type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 type Measure = fn(&Workshop, &mut Table) -> Res;
 
-const SECTIONS: [(&str, Measure); 9] = [
+const SECTIONS: [(&str, Measure); 10] = [
     ("start", starting::measure),
     ("status", status::measure),
     ("history", history::measure),
     ("dispatch", dispatching::measure),
+    ("egress", egress::measure),
     ("clone", clones::measure),
     ("requests", requests::measure),
     ("supervisor", supervisors::measure),

@@ -31,6 +31,8 @@ pub struct Workshop {
     pub nothing: PathBuf,
     /// See `agent.c`.
     pub agent: PathBuf,
+    /// See `ask.c`.
+    pub ask: PathBuf,
     /// See `peak.c`.
     pub peak: PathBuf,
     path: String,
@@ -60,6 +62,7 @@ impl Workshop {
         Ok(Self {
             nothing: compile("nothing.c", &[])?,
             agent: compile("agent.c", &["-static"])?,
+            ask: compile("ask.c", &["-static"])?,
             peak: compile("peak.c", &["-static"])?,
             program,
             git,
@@ -172,6 +175,12 @@ impl<'a> Stage<'a> {
         };
         let first = Timestamp::from_nanosecond(text.trim().parse()?)?.duration_since(before);
         Ok(Started { returned: returned.try_into()?, first_instruction: first.try_into()? })
+    }
+
+    /// Dispatches to `worker` and waits until it is idle again, whatever its agent is.
+    pub fn run_to_its_end(&self, worker: &str, words: &[&str]) -> Res {
+        self.succeed(&[&["dispatch", "-w", worker], words].concat())?;
+        self.until_idle(worker)
     }
 
     fn until_idle(&self, worker: &str) -> Res {

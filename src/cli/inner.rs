@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,13 +11,14 @@ use clap::CommandFactory;
 
 use super::block_on;
 use super::complete::Style;
-use crate::domain::{BranchName, WorkerId};
+use crate::domain::{BranchName, Rlimits, WorkerId};
+use crate::egress::{self, forward};
 use crate::failpoint::{Trouble, around};
 use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
-use crate::sandbox::inside::{NO_AGENT, Orders, Verdict};
+use crate::sandbox::inside::{NO_AGENT, Orders, Verdict, limit};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
 /// of everything that people can say would take a good part of each start.
@@ -48,6 +50,9 @@ enum Command {
         #[command(subcommand)]
         what: Jail,
     },
+    /// Be a run's way out of its jail: the listener is standard output, the task comes in on
+    /// standard input, and its end is the run's
+    EgressProxy,
     /// Give git the token
     GitCredential {
         /// What git wants
@@ -74,7 +79,7 @@ enum Command {
 
 /// Whether a command line that starts with `word` is one of these.
 pub(super) fn is_ours(word: &OsStr) -> bool {
-    ["supervise", "step", "jail", "git-credential", "complete", "demo-agent"]
+    ["supervise", "step", "jail", "egress-proxy", "git-credential", "complete", "demo-agent"]
         .iter()
         .any(|own| word == *own)
 }
@@ -85,6 +90,9 @@ pub(super) enum Step {
     Brief {
         /// The branch that the run would publish
         branch: BranchName,
+        /// The issue was claimed long after it was looked at
+        #[arg(long)]
+        late: bool,
     },
     /// Push, open, say, label
     Publish,
@@ -92,7 +100,7 @@ pub(super) enum Step {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Jail {
-    /// Wait for the word, try the walls, then become the program
+    /// Wait for the word, try the walls, then make way for the program
     Enter {
         /// What to do, as JSON
         orders: String,
@@ -109,14 +117,15 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let context = || cli.everywhere.context();
     match cli.command {
         Command::Supervise { worker } => supervise::supervise(&context()?, &worker)?,
-        Command::Step { worker, what: Step::Brief { branch } } => {
-            answer(&block_on(step::brief(&context()?, &worker, &branch))?)?;
+        Command::Step { worker, what: Step::Brief { branch, late } } => {
+            answer(&block_on(step::brief(&context()?, &worker, &branch, late))?)?;
         }
         Command::Step { worker, what: Step::Publish } => {
             answer(&block_on(publish::publish(&context()?, &worker))?)?;
         }
         Command::Jail { what: Jail::Enter { orders, argv } } => return enter(&orders, &argv),
         Command::Jail { what: Jail::Clone } => clone_inside()?,
+        Command::EgressProxy => proxy()?,
         Command::GitCredential { action } => {
             super::print::out(&crate::git::credential(&action));
         }
@@ -149,6 +158,7 @@ fn clone_inside() -> Result<(), Failure> {
     // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
     // ever. Our death is the jail's end, and so everybody's in it.
     nix::unistd::alarm::set(TOO_LONG_SECS);
+    limit(&Rlimits::default()).map_err(fail)?;
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
     let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
@@ -175,6 +185,15 @@ fn clone_inside() -> Result<(), Failure> {
     std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))
 }
 
+fn proxy() -> Result<(), Failure> {
+    let streams = || {
+        let life = std::io::stdin().as_fd().try_clone_to_owned()?;
+        let listener = std::io::stdout().as_fd().try_clone_to_owned()?;
+        egress::serve(listener.into(), life)
+    };
+    streams().map_err(|e: std::io::Error| Failure::new(Exit::Failed, format!("the proxy: {e}")))
+}
+
 /// Closes what whoever started us left open beside the standard streams: an open file or socket of
 /// the host would be a hole in the wall.
 fn close_inherited() {
@@ -197,7 +216,7 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
         // The clone could not be made ready, or the supervisor is gone.
         return Ok(ExitCode::FAILURE);
     }
-    let fault = orders.canary.try_all().err();
+    let fault = orders.canary.try_all().and_then(|()| limit(&orders.rlimits)).err();
     close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;
@@ -207,7 +226,14 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
     let stdin = std::fs::File::open(&orders.stdin).map_err(|e| fail(e.to_string()))?;
     let mut agent = command(&argv[0]);
     agent.args(&argv[1..]).envs(crate::config::Env::of_process().all());
-    let e = agent.stdin(stdin).current_dir(&orders.cwd).exec();
+    agent.stdin(stdin).current_dir(&orders.cwd);
+    let e = match orders.routes {
+        None => agent.exec(),
+        Some(routes) => match forward::run(agent, &routes) {
+            Ok(code) => return Ok(ExitCode::from(code)),
+            Err(e) => e,
+        },
+    };
     // After its own first line the supervisor heeds another one only with this exit code.
     answer(&Verdict { jail_fault: Some(format!("cannot start {}: {e}", argv[0].display())) })?;
     Ok(ExitCode::from(NO_AGENT))

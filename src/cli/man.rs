@@ -161,7 +161,7 @@ const ENVIRONMENT: &[(&[&str], &str)] = &[
     ),
     (
         &["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"],
-        "Passed on to git and to agents. Requests to GitHub's API use no proxy.",
+        "Passed on to git, and to agents whose network is the host's. Requests to GitHub's API use no proxy.",
     ),
     (&["SSL_CERT_FILE", "SSL_CERT_DIR"], "Certificates, for everything that talks to the network."),
     (

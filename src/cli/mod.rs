@@ -9,6 +9,7 @@ mod completions;
 mod demo;
 mod dispatch;
 mod doctor;
+mod egress;
 mod gc;
 mod history;
 mod init;
@@ -111,6 +112,7 @@ enum Command {
     Todos(todos::Args),
     History(history::Args),
     Show(show::Args),
+    Egress(egress::Args),
     Gc(gc::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
@@ -189,6 +191,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Todos(args) => todos::run(&context()?, &args),
         Command::History(args) => history::run(&context()?, &args),
         Command::Show(args) => show::run(&context()?, &args),
+        Command::Egress(args) => egress::run(&context()?, &args),
         Command::Gc(args) => gc::run(&context()?, &args),
         Command::Doctor(args) => doctor::run(&context()?, &args),
         // It makes a configuration of its own; a broken one must not be in its way.

@@ -79,6 +79,7 @@ fn everything(shown: &Shown) -> String {
         add("tried", outcome_style(tried.outcome), Some(what));
     }
     add("sandbox", plain, Some(run.sandbox.to_string()));
+    add("network", plain, Some(run.network.to_string()));
     add(
         "base",
         plain,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::live::{Next, Screen};
 use super::print::{self, BOLD, CYAN, DIM, GREEN, RED, YELLOW, duration, styled, table_within};
 use super::{block_on, live};
-use crate::domain::{JailMode, WorkerId, text};
+use crate::domain::{JailMode, NetworkMode, WorkerId, text};
 use crate::ops::drift::{DriftEntry, Remote, remote};
 use crate::ops::queries::{Status, TaskStatus, WorkerStatus, status};
 use crate::ops::{Context, Failure};
@@ -144,6 +144,9 @@ fn shown(seen: &Status, detail: bool, width: Option<usize>) -> String {
     if seen.sandbox == JailMode::None {
         out.push_str(&styled(YELLOW, "sandbox: none — agents can read and write all that you can"));
         out.push('\n');
+    } else if seen.network == NetworkMode::Host {
+        out.push_str(&styled(YELLOW, "network: host — agents can send anything anywhere"));
+        out.push('\n');
     }
     let rows: Vec<_> = seen.workers.iter().map(row).collect();
     out.push_str(&table_within(&rows, width));
@@ -194,6 +197,7 @@ fn details(task: &TaskStatus) -> String {
         ("claimed", run.started_at.to_string()),
         ("attempt", run.attempt.to_string()),
         ("sandbox", run.sandbox.to_string()),
+        ("network", run.network.to_string()),
     ];
     let mut more = |name, value: Option<String>| rows.extend(value.map(|v| (name, v)));
     for tried in &run.tried {

@@ -39,8 +39,8 @@ pub const FAILPOINT_RECORD: &str = "CLAUDE_WORKERS_FAILPOINT_RECORD";
 #[cfg(debug_assertions)]
 pub const FAILPOINT: &str = "CLAUDE_WORKERS_FAILPOINT";
 
-/// What the host's git and the agents are told of the network.
-pub const NETWORK: &[&str] = &[
+/// Where others' proxies are: for the host's git, and for agents with the host's network.
+pub const PROXIES: &[&str] = &[
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
@@ -49,9 +49,10 @@ pub const NETWORK: &[&str] = &[
     "http_proxy",
     "no_proxy",
     "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
 ];
+
+/// Which certificates are trusted, by the host's git and by agents.
+pub const CERTIFICATES: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What the agents are told of language and time.
 pub const LOCALE: &[&str] = &["LANG", "LC_ALL", "TZ"];

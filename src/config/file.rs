@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Error;
-use crate::domain::{CredentialMode, JailMode, RepoPattern, text};
+use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern, text};
+use crate::plan::egress::{Registry, Rule};
 
 /// Who may start work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -71,6 +72,44 @@ impl<'de> Deserialize<'de> for Keep {
     }
 }
 
+/// Bytes, as a number or as people write them: `512MB`, `8GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        let wrong = |text: &str| {
+            serde::de::Error::custom(format!(
+                "{text:?} is not a number of bytes; write it like \"50MB\" or \"8GiB\""
+            ))
+        };
+        match Written::deserialize(d)? {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => parse_size(&text).map(Self).ok_or_else(|| wrong(&text)),
+        }
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let factor = match unit.trim() {
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
@@ -83,7 +122,10 @@ pub(super) struct File {
     pub(super) limits: LimitsSection,
     pub(super) credentials: CredentialsSection,
     pub(super) sandbox: SandboxSection,
+    pub(super) network: NetworkSection,
     pub(super) git: GitSection,
+    pub(super) publish: PublishSection,
+    pub(super) redact: RedactSection,
     pub(super) retention: RetentionSection,
     pub(super) retry: RetrySection,
     pub(super) executors: BTreeMap<String, ExecutorSection>,
@@ -144,6 +186,42 @@ pub(super) struct CredentialsSection {
 pub(super) struct SandboxSection {
     pub(super) mode: JailMode,
     pub(super) read_only: Vec<PathBuf>,
+    pub(super) read_write: Vec<PathBuf>,
+    pub(super) memory: Option<Size>,
+    pub(super) processes: Option<u64>,
+    pub(super) file_size: Option<Size>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NetworkSection {
+    pub(super) mode: Option<NetworkMode>,
+    pub(super) allow: Vec<Rule>,
+    pub(super) allow_local: Vec<Rule>,
+    pub(super) registries: Registries,
+}
+
+/// `true`, `false`, or some of them by name.
+#[derive(Debug, Default)]
+pub(super) struct Registries(pub(super) Vec<Registry>);
+
+impl<'de> Deserialize<'de> for Registries {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            All(bool),
+            Some(Vec<Registry>),
+        }
+        match Written::deserialize(d) {
+            Ok(Written::All(true)) => Ok(Self(Registry::ALL.to_vec())),
+            Ok(Written::All(false)) => Ok(Self(Vec::new())),
+            Ok(Written::Some(some)) => Ok(Self(some)),
+            Err(_) => Err(serde::de::Error::custom(
+                "`registries` is true, false, or a list of \"crates\", \"npm\", \"pypi\" and \"go\"",
+            )),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,6 +235,27 @@ impl Default for GitSection {
     fn default() -> Self {
         Self { fetch_max_age: None, claims: true }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PublishSection {
+    pub(super) max_files: u64,
+    pub(super) max_bytes: Size,
+    pub(super) allow_protected: Vec<RepoPattern>,
+}
+
+impl Default for PublishSection {
+    fn default() -> Self {
+        Self { max_files: 1_000, max_bytes: Size(50_000_000), allow_protected: Vec::new() }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RedactSection {
+    pub(super) env: Vec<String>,
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -192,6 +291,8 @@ pub struct ExecutorSection {
     pub env: BTreeMap<String, String>,
     /// Variables that are passed on from the environment of whoever dispatches.
     pub pass_env: Vec<String>,
+    /// Hosts that this agent may reach, beside those that all may.
+    pub allow: Vec<Rule>,
 }
 
 /// Reads the file. `Ok(None)`: there is none, and none was asked for by name.
@@ -247,6 +348,11 @@ mod tests {
         assert!(fails("[limits]\nsilence = 'soon'").to_string().contains("\"soon\""));
         assert!(fails("[sandbox]\nmode = 'off'").to_string().contains("unknown variant"));
         assert!(fails("root = ").to_string().starts_with("c.toml:1:"));
+        let network = |key: &str| fails(&format!("[network]\n{key}")).to_string();
+        assert!(network("mode = 'off'").contains("unknown variant"));
+        assert!(network("allow = ['https://a.com']").contains("\"https://a.com\""));
+        assert!(network("allow = ['*.com']").contains("two names or more"));
+        assert!(network("registries = ['cargo']").contains("a list of \"crates\""));
     }
 
     #[test]
@@ -266,7 +372,10 @@ mod tests {
             "limits",
             "credentials",
             "sandbox",
+            "network",
             "git",
+            "publish",
+            "redact",
             "retention",
             "retry",
         ] {
@@ -282,6 +391,20 @@ mod tests {
             for key in known.split('`').skip(3).step_by(2) {
                 assert!(table.contains_key(key), "the README does not show {section}.{key}");
             }
+        }
+    }
+
+    #[test]
+    fn sizes_are_as_people_write_them() {
+        let size = |text: &str| {
+            let text = format!("[sandbox]\nmemory = {text}");
+            parse(&text, Path::new("c")).map(|file| file.sandbox.memory.unwrap().0)
+        };
+        assert_eq!(size("8_000").unwrap(), 8000);
+        assert_eq!(size("'50MB'").unwrap(), 50_000_000);
+        assert_eq!(size("'8 GiB'").unwrap(), 8 << 30);
+        for bad in ["'8'", "'GiB'", "'8G'", "'-1MB'", "'99999999999GiB'", "''"] {
+            assert!(size(bad).unwrap_err().to_string().contains("number of bytes"), "{bad}");
         }
     }
 

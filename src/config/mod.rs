@@ -9,7 +9,7 @@ mod settings;
 
 pub use env::Env;
 pub use file::{ApprovedIn, ExecutorSection, Trust};
-pub use settings::{Flags, Settings};
+pub use settings::{API_URL_DEFAULT, Flags, Network, SERVER_URL_DEFAULT, Settings};
 
 use std::path::PathBuf;
 

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::file::{self, ExecutorSection, File, Keep, RetentionSection, RetrySection, Span};
+use super::file::{
+    self, ExecutorSection, File, Keep, NetworkSection, RetentionSection, RetrySection, Span,
+};
 use super::{ApprovedIn, Env, Error, Trust, env};
-use crate::domain::{CredentialMode, JailMode, Limits, RepoPattern};
+use crate::domain::{CredentialMode, JailMode, Limits, NetworkMode, RepoPattern, Rlimits};
+use crate::plan::egress::{Registry, Rule};
 use crate::plan::gc::Retention;
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 
@@ -22,6 +25,19 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--api-url`
     pub api_url: Option<String>,
+}
+
+/// What agents reach of the network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// In which way.
+    pub mode: NetworkMode,
+    /// Hosts of the open network, for every agent.
+    pub allow: Vec<Rule>,
+    /// Services on this machine or near it, for every agent; one host each.
+    pub allow_local: Vec<Rule>,
+    /// Package registries.
+    pub registries: Vec<Registry>,
 }
 
 /// The resolved settings.
@@ -71,14 +87,30 @@ pub struct Settings {
     pub credentials: Option<Vec<String>>,
     /// The wall around agents.
     pub sandbox: JailMode,
+    /// What agents reach of the network.
+    pub network: Network,
     /// More paths that agents may read.
     pub read_only: Vec<PathBuf>,
+    /// More paths that agents may write.
+    pub read_write: Vec<PathBuf>,
+    /// What an agent's processes may take.
+    pub rlimits: Rlimits,
     /// How old a mirror may be before it is fetched again.
     pub fetch_max_age: Duration,
     /// How long things are kept.
     pub retention: Retention,
     /// Whether issues are claimed on the remote, against other hosts.
     pub claims: bool,
+    /// How many paths a run may change and be published.
+    pub max_files: u64,
+    /// How many bytes its commits may bring along.
+    pub max_bytes: u64,
+    /// Repositories whose protected paths may be changed.
+    pub allow_protected: Vec<RepoPattern>,
+    /// More variables whose values are written down nowhere.
+    pub redact_env: Vec<String>,
+    /// A file with more such values, one on each line.
+    pub redact_file: Option<PathBuf>,
     /// How runs are tried again.
     pub retry: Retry,
     /// `[executors.NAME]`.
@@ -145,8 +177,7 @@ impl Settings {
         };
         let api_url =
             setting(flags.api_url.as_ref(), env::API_URL, file.github.api_url, API_URL_DEFAULT);
-        let server_url =
-            setting(None, env::SERVER_URL, file.github.server_url, "https://github.com");
+        let server_url = setting(None, env::SERVER_URL, file.github.server_url, SERVER_URL_DEFAULT);
         let defaults = Limits::default();
         let secs = |span: Option<Span>, default| span.map_or(default, |s| s.0.as_secs());
         let limits = Limits {
@@ -176,6 +207,32 @@ impl Settings {
                         .into(),
             });
         }
+        let token_file = file.github.token_file.map(&tilde);
+        let read_only: Vec<_> = file.sandbox.read_only.into_iter().map(&tilde).collect();
+        let read_write: Vec<_> = file.sandbox.read_write.into_iter().map(&tilde).collect();
+        let walls = [Some(&root), Some(&user_home), Some(&config_dir), token_file.as_ref()];
+        for (key, paths, write) in
+            [("read_only", &read_only, false), ("read_write", &read_write, true)]
+        {
+            for path in paths {
+                check_extra(key, path, write, &root, &walls)?;
+            }
+        }
+        let defaults = Rlimits::default();
+        let rlimits = Rlimits {
+            memory: file.sandbox.memory.map(|size| size.0),
+            processes: file.sandbox.processes.unwrap_or(defaults.processes),
+            file_size: file.sandbox.file_size.map_or(defaults.file_size, |size| size.0),
+        };
+        if rlimits.processes < 16 || rlimits.file_size < 1 << 20 {
+            return Err(Error::Value {
+                place: "[sandbox]".into(),
+                message:
+                    "`processes` must be at least 16 and `file_size` 1MiB: no agent runs with \
+                          less"
+                        .into(),
+            });
+        }
         for (name, section) in &file.executors {
             check_executor(name, section)?;
         }
@@ -188,7 +245,7 @@ impl Settings {
             executor: file.executor.unwrap_or_else(|| CLAUDE.into()),
             api_url: base_url("the API URL", &api_url)?,
             server_url: base_url("the server URL", &server_url)?,
-            token_file: file.github.token_file.map(tilde),
+            token_file,
             only_label: file.assign.label,
             trust: file.assign.trust,
             approval_label: file.assign.approval_label,
@@ -201,11 +258,19 @@ impl Settings {
             credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
-            read_only: file.sandbox.read_only.into_iter().map(tilde).collect(),
+            network: network(file.network, file.sandbox.mode)?,
+            read_only,
+            read_write,
+            rlimits,
             claims: file.git.claims,
             retry: retry(&file.retry)?,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
             retention: retention(&file.retention),
+            redact_env: file.redact.env,
+            redact_file: file.redact.file.map(tilde),
+            max_files: file.publish.max_files,
+            max_bytes: file.publish.max_bytes.0,
+            allow_protected: file.publish.allow_protected,
             executors: file
                 .executors
                 .into_iter()
@@ -231,6 +296,13 @@ impl Settings {
         read_token(path).map(Some)
     }
 
+    /// Whether something to sign in to GitHub with is among what is copied into homes.
+    #[must_use]
+    pub fn copies_access_to_github(&self) -> bool {
+        let of_github = |name: &String| ["gh", "gh_token", "ssh"].contains(&name.as_str());
+        self.credentials.as_ref().is_none_or(|names| names.iter().any(of_github))
+    }
+
     /// Where gh keeps its configuration.
     #[must_use]
     pub fn gh_config_dir(&self, env: &Env) -> PathBuf {
@@ -243,6 +315,27 @@ impl Settings {
     pub fn clone_url(&self, repo: &crate::domain::RepoSlug) -> String {
         format!("{}/{repo}.git", self.server_url)
     }
+}
+
+fn network(section: NetworkSection, jail: JailMode) -> Result<Network, Error> {
+    let wrong = |message: String| Err(Error::Value { place: "[network]".into(), message });
+    let mode = match (section.mode, jail) {
+        (Some(mode @ (NetworkMode::Proxy | NetworkMode::None)), JailMode::None) => {
+            return wrong(format!("`mode = \"{mode}\"` needs a sandbox, and that is off"));
+        }
+        (Some(mode), _) => mode,
+        (None, JailMode::Bwrap) => NetworkMode::Proxy,
+        (None, JailMode::None) => NetworkMode::Host,
+    };
+    if let Some(wide) = section.allow_local.iter().find(|rule| !rule.is_one_host()) {
+        return wrong(format!("`allow_local` takes single hosts, not \"{wide}\""));
+    }
+    Ok(Network {
+        mode,
+        allow: section.allow,
+        allow_local: section.allow_local,
+        registries: section.registries.0,
+    })
 }
 
 fn retention(section: &RetentionSection) -> Retention {
@@ -277,7 +370,11 @@ fn retry(section: &RetrySection) -> Result<Retry, Error> {
 /// The name of the built-in executor for Claude Code.
 const CLAUDE: &str = "claude";
 
-const API_URL_DEFAULT: &str = "https://api.github.com";
+/// GitHub's own API.
+pub const API_URL_DEFAULT: &str = "https://api.github.com";
+
+/// GitHub's own server.
+pub const SERVER_URL_DEFAULT: &str = "https://github.com";
 
 fn base_url(what: &str, url: &str) -> Result<String, Error> {
     let wrong = |message: &str| {
@@ -312,6 +409,44 @@ fn check_executor(name: &str, section: &ExecutorSection) -> Result<(), Error> {
         return wrong("`path` and `args` are for `claude`; write them into `command`");
     } else if !section.repository_settings.is_empty() {
         return wrong("`repository_settings` is for `claude`");
+    }
+    Ok(())
+}
+
+/// Refuses a path whose visibility would open a wall: one that leads to homes and records, or to the
+/// user's own home as a whole, or into what the kernel shows of the host.
+fn check_extra(
+    key: &str,
+    path: &Path,
+    write: bool,
+    root: &Path,
+    walls: &[Option<&PathBuf>],
+) -> Result<(), Error> {
+    let wrong = |message: &str| {
+        let place = format!("[sandbox] {key} {:?}", path.to_string_lossy());
+        Err(Error::Value { place, message: message.to_owned() })
+    };
+    if !path.is_absolute() {
+        return wrong("it must be an absolute path");
+    }
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for path in [path.to_owned(), real(path)] {
+        let covers = |wall: &Path| wall.starts_with(&path) || real(wall).starts_with(&path);
+        let inside = |wall: &Path| path.starts_with(wall) || path.starts_with(real(wall));
+        if walls.iter().flatten().any(|wall| covers(wall)) || inside(root) {
+            return wrong(
+                "it would show agents the records, other homes, your home or your token: name \
+                 something smaller",
+            );
+        }
+        let kernel = ["/proc", "/sys", "/dev", "/run"];
+        let system = ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/var"];
+        if kernel.iter().any(|dir| path.starts_with(dir)) {
+            return wrong("agents have a place of their own there");
+        }
+        if write && system.iter().any(|dir| path == Path::new(dir)) {
+            return wrong("agents must not change the system");
+        }
     }
     Ok(())
 }

@@ -7,17 +7,20 @@
 mod claim;
 mod credentials;
 mod draft;
+mod host;
 mod ids;
 mod issue;
+pub mod redact;
 mod run;
 pub mod text;
 
 pub use claim::{Claim, ClaimState, HostId};
 pub use credentials::CredentialMode;
 pub use draft::{Draft, Filed};
+pub use host::{Host, HostError, HostPort};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
 pub use run::{
-    AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits, Outcome,
-    Pause, Phase, Run, Tried, Work, minutes,
+    AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits,
+    NetworkMode, Outcome, Pause, Phase, Rlimits, Run, Tried, Work, minutes,
 };

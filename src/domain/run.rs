@@ -153,6 +153,33 @@ impl fmt::Display for JailMode {
     }
 }
 
+/// What an agent reaches of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Allowed hosts, through a proxy that is the only way out.
+    Proxy,
+    /// Whatever this machine reaches: the user wrote so, or there is no jail.
+    Host,
+    /// Nothing.
+    None,
+}
+
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Proxy => "proxy",
+            Self::Host => "host",
+            Self::None => "none",
+        })
+    }
+}
+
+/// What the records say that were written before there was a choice.
+fn the_only_network() -> NetworkMode {
+    NetworkMode::Host
+}
+
 /// How long an agent may take, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,6 +195,23 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { wall_clock_secs: 2 * 3600, silence_secs: 20 * 60, grace_secs: 10 }
+    }
+}
+
+/// What each process of an agent may take, by the kernel's own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    /// Bytes of memory that it may have for itself.
+    pub memory: Option<u64>,
+    /// Processes and threads of the whole jail.
+    pub processes: u64,
+    /// The largest file that it may write, in bytes.
+    pub file_size: u64,
+}
+
+impl Default for Rlimits {
+    fn default() -> Self {
+        Self { memory: None, processes: 4096, file_size: 16 << 30 }
     }
 }
 
@@ -398,6 +442,9 @@ pub struct Run {
     /// The wall around the agent.
     #[serde(default)]
     pub sandbox: JailMode,
+    /// What the agent reaches of the network.
+    #[serde(default = "the_only_network")]
+    pub network: NetworkMode,
     /// The claim on the remote, as this host last wrote it (or was just about to).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimHeld>,

@@ -138,6 +138,24 @@ impl Executor {
         own.iter().map(|n| (*n).to_owned()).chain(self.section().pass_env.iter().cloned()).collect()
     }
 
+    /// The hosts that this agent cannot work without.
+    #[must_use]
+    pub fn hosts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Claude(_) => &["api.anthropic.com"],
+            Self::Custom(_) => &[],
+        }
+    }
+
+    /// The variable that names another place where the model is.
+    #[must_use]
+    pub fn gateway(&self) -> Option<&'static str> {
+        match self {
+            Self::Claude(_) => Some("ANTHROPIC_BASE_URL"),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// Where in the agent's home the conversation `session_id` is kept, if this executor can carry
     /// one on: a directory, and the name of a file in one of the directories below it.
     #[must_use]

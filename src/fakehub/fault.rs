@@ -82,7 +82,7 @@ impl Fault {
     /// [`Fault::answer`] does.
     #[must_use]
     pub fn slow(method: &str, path: &str, wait: Duration) -> Self {
-        Self::new(method, path, Strike { wait, ..Strike::default() })
+        Self::new(method, path, Strike::default()).late(wait)
     }
 
     /// Answers a read of the REST API from a replica that is so many changes of issues behind. Other
@@ -122,6 +122,13 @@ impl Fault {
         if let Ending::Answer { body, .. } = &mut self.strike.ending {
             *body = json;
         }
+        self
+    }
+
+    /// Holds the answer, or the lack of one, back for so long.
+    #[must_use]
+    pub fn late(mut self, wait: Duration) -> Self {
+        self.strike.wait = wait;
         self
     }
 

@@ -72,7 +72,13 @@ impl From<Reply> for Outgoing {
     }
 }
 
+/// Goes on to the end when the caller has hung up: a server that was told something does it.
 async fn handle(Shared(state): Shared<Arc<Mutex<State>>>, request: HttpRequest) -> Response<Body> {
+    let handled = tokio::spawn(handled(state, request)).await;
+    handled.unwrap_or_else(|e| send(Reply::error(500, &e.to_string()).into()))
+}
+
+async fn handled(state: Arc<Mutex<State>>, request: HttpRequest) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
         return send(Reply::error(413, "Payload too large").into());

@@ -35,7 +35,8 @@ impl HostEnv {
             ("LC_ALL".to_owned(), "C.UTF-8".to_owned()),
             ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
         ];
-        all.extend(vars.only(env::NETWORK));
+        all.extend(vars.only(env::PROXIES));
+        all.extend(vars.only(env::CERTIFICATES));
         all.extend(vars.only(&["GIT_SSL_CAINFO", "GIT_SSL_CAPATH"]));
         all.extend(vars.starting_with("GIT_CONFIG_"));
         all
@@ -80,7 +81,19 @@ impl Host {
         args: &[&str],
         input: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.run(what, dir, &[], args, input)
+        self.run(what, dir, &[], args, (input, MAX_OUTPUT))
+    }
+
+    /// The same, for an answer whose size is known.
+    pub(super) fn local_up_to(
+        &self,
+        what: &str,
+        dir: &Path,
+        args: &[&str],
+        input: &[u8],
+        max: u64,
+    ) -> Result<Vec<u8>, Error> {
+        self.run(what, Some(dir), &[], args, (input, max))
     }
 
     /// Runs git with the token at hand for the place that `url` leads to.
@@ -110,7 +123,7 @@ impl Host {
             config.push("http.proactiveAuth=basic".to_owned());
             config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
         }
-        self.run(what, dir, &config, args, &[])
+        self.run(what, dir, &config, args, (&[], MAX_OUTPUT))
     }
 
     /// Makes a bare repository if it is not there: whole or not at all, because a git that was killed
@@ -142,7 +155,7 @@ impl Host {
     /// (`url.….insteadOf`). `None` where no password is asked for (ssh, files).
     fn origin_of(&self, url: &str) -> Result<Option<String>, Error> {
         let out =
-            self.run("resolve the URL", None, &[], &["ls-remote", "--get-url", "--", url], &[])?;
+            self.local("resolve the URL", None, &["ls-remote", "--get-url", "--", url], &[])?;
         let real = String::from_utf8_lossy(&out);
         let Ok(uri) = real.trim().parse::<http::Uri>() else { return Ok(None) };
         Ok(match (uri.scheme_str(), uri.host()) {
@@ -160,7 +173,7 @@ impl Host {
         dir: Option<&Path>,
         config: &[String],
         args: &[&str],
-        input: &[u8],
+        (input, max): (&[u8], u64),
     ) -> Result<Vec<u8>, Error> {
         let mut git = command(&self.env.git);
         git.envs(self.env.vars.iter().map(|(k, v)| (k, v)));
@@ -176,7 +189,7 @@ impl Host {
             git.arg("--git-dir").arg(dir);
         }
         git.args(args).current_dir("/");
-        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, MAX_OUTPUT)
+        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, max)
             .map_err(|source| Error::Start { program: self.env.git.clone(), source })?;
         if !status.success() {
             let said = if stderr.is_empty() { status.to_string() } else { stderr };

@@ -7,6 +7,7 @@
 //! - **In the jail** ([`clone`]): our binary, as a jail's first process, makes and resets the clone
 //!   and packs what the agent committed; [`sweep`] removes clones. What it reports is a claim; the host checks the objects.
 
+mod changes;
 mod claims;
 pub mod clone;
 mod host;

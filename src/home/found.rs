@@ -3,6 +3,10 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::CLAUDE_LOGIN;
 use super::error::Error;
 use super::lived::Lived;
 
@@ -27,8 +31,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// When the home cannot be opened.
 pub fn credentials_in(home: &Path) -> Result<Vec<PathBuf>, Error> {
     let lived = Lived::open(home)?;
-    let named = FILES.iter().map(Path::new).filter(|path| lived.holds(path));
-    let mut found: Vec<PathBuf> = named.map(Path::to_owned).collect();
+    let by_name = FILES.iter().map(Path::new).filter(|path| lived.holds(path));
+    let mut found: Vec<PathBuf> = by_name.map(Path::to_owned).collect();
     let ssh = Path::new(".ssh");
     match lived.names(ssh) {
         Ok(names) => found.extend(names.iter().filter(|n| is_key(n)).map(|name| ssh.join(name))),
@@ -42,6 +46,61 @@ pub fn credentials_in(home: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     found.sort();
     Ok(found)
+}
+
+/// No honest file of these is larger.
+const MAX_FILE: u64 = 64 << 10;
+
+/// The secrets in the files of a home under whose names programs keep them, each with a name for it:
+/// keys of ssh, tokens and passwords for git, and Claude's own login. What is a link or cannot be
+/// read holds none.
+#[must_use]
+pub fn secrets_in(home: &Path) -> Vec<(&'static str, SecretString)> {
+    let Ok(lived) = Lived::open(home) else { return Vec::new() };
+    let read = |path: &Path| -> String {
+        let bytes = lived.read(path, MAX_FILE).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let mut secrets = Vec::new();
+    let mut add = |name, value: &str| secrets.push((name, SecretString::from(value.to_owned())));
+    let ssh = Path::new(".ssh");
+    for name in lived.names(ssh).unwrap_or_default().iter().filter(|name| is_key(name)) {
+        let text = read(&ssh.join(name));
+        if text.contains("PRIVATE KEY-----") {
+            add("ssh-key", &text);
+        }
+    }
+    for line in read(Path::new(".config/gh/hosts.yml")).lines() {
+        if let Some(token) = line.trim().strip_prefix("oauth_token:") {
+            add("github-token", token.trim().trim_matches(['"', '\'']));
+        }
+    }
+    for file in [".git-credentials", ".config/git/credentials"] {
+        for line in read(Path::new(file)).lines() {
+            if let Some(password) = password_in(line) {
+                add("git-password", password);
+            }
+        }
+    }
+    let netrc = read(Path::new(".netrc"));
+    let mut words = netrc.split_whitespace();
+    while words.any(|word| word == "password") {
+        add("git-password", words.next().unwrap_or_default());
+    }
+    let login: Value = serde_json::from_str(&read(Path::new(CLAUDE_LOGIN))).unwrap_or_default();
+    for kind in login.as_object().into_iter().flat_map(|kinds| kinds.values()) {
+        for name in ["accessToken", "refreshToken"] {
+            add("claude-login", kind[name].as_str().unwrap_or_default());
+        }
+    }
+    secrets
+}
+
+/// The password in a URL: `scheme://user:password@host`.
+#[must_use]
+pub fn password_in(url: &str) -> Option<&str> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    authority.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password)
 }
 
 /// Whether a file in `.ssh` is not one of those that are known to hold nothing secret.

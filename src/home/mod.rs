@@ -42,7 +42,7 @@ use tera::Context;
 
 pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
-pub use found::credentials_in;
+pub use found::{credentials_in, password_in, secrets_in};
 pub use furniture::mode_of;
 pub use lived::{open_up, remove_tree};
 pub use refresh::{Changes, Ready, prepare, size};

@@ -4,14 +4,16 @@
 //! meanwhile, and our own program waits inside for the word; the agent comes to life after that.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Child, Stdio};
 
-use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, own_words};
+use super::egress::{self, Egress};
+use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, listening, own_words};
 use super::{Context, context, custody};
-use crate::domain::{JailMode, Run};
+use crate::domain::{JailMode, NetworkMode, Run};
 use crate::executor::{Executor, Invocation, Launch};
 use crate::failpoint::{Effect, Trouble};
-use crate::process::{command, spawn};
+use crate::process::{Fence, command, spawn};
 use crate::sandbox::inside::Orders;
 
 /// How a run's agent is started.
@@ -59,19 +61,24 @@ impl Start {
         } else {
             Stdio::null()
         };
-        self.spawn(plain, stdin, ctx, run)
+        let env = self.env(ctx, run)?;
+        self.spawn(plain, stdin, env)
+    }
+
+    /// The agent's environment; of a name that is there twice, the last counts.
+    fn env(&self, ctx: &Context, run: &Run) -> Result<Vec<(String, String)>, String> {
+        let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
+        env.extend(self.invocation.env.iter().cloned());
+        custody::without_credentials(ctx, &run.worker, &mut env)?;
+        Ok(env)
     }
 
     fn spawn(
         self,
         mut outer: std::process::Command,
         stdin: Stdio,
-        ctx: &Context,
-        run: &Run,
+        env: Vec<(String, String)>,
     ) -> Result<Child, String> {
-        let mut env = agent_env(ctx, run, &self.executor.wants(), &self.program);
-        env.extend(self.invocation.env);
-        custody::without_credentials(ctx, &run.worker, &mut env)?;
         outer.envs(env).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         spawn(&mut outer, |_| "agent".into())
             .map_err(|e| format!("cannot start {}: {e}", self.program.display()))
@@ -79,7 +86,19 @@ impl Start {
 }
 
 /// A jail that is being made or is ready, with nobody but us in it. Dropped, it is no more.
-pub(super) struct Anteroom(Option<Child>);
+pub(super) struct Anteroom {
+    child: Option<Child>,
+    ways: Ways,
+}
+
+/// What belongs to a jail outside of it.
+#[derive(Default)]
+pub(super) struct Ways {
+    /// The way out, to be kept as long as the agent lives.
+    pub(super) egress: Option<Egress>,
+    /// What the canary must not reach, to be kept until it has tried.
+    pub(super) bait: Option<TcpListener>,
+}
 
 impl Anteroom {
     /// Begins to make the jail. The prompt's file must be there: it is this very file that the
@@ -90,37 +109,64 @@ impl Anteroom {
     pub(super) fn open(ctx: &Context, run: &Run) -> Result<Self, String> {
         let start = Start::of(ctx, run)?;
         let bwrap = ctx.tool(context::BWRAP).map_err(|e| e.to_string())?;
-        let jail = agent_jail(ctx, bwrap, run, &start.program).map_err(|e| e.to_string())?;
+        let mut jail = agent_jail(ctx, bwrap, run, &start.program).map_err(|e| e.to_string())?;
+        let mut env = start.env(ctx, run)?;
+        let record = ctx.root.record(&run.worker);
+        let mut ways = Ways::default();
+        if run.network == NetworkMode::Proxy {
+            let mode = custody::mode_of(ctx, &run.worker).map_err(|e| e.to_string())?;
+            let policy = egress::policy(ctx, &start.executor, &env, mode);
+            let opened = Egress::open(ctx, &record.scratch(), record.egress_log(), policy)?;
+            opened.show_in(&mut jail);
+            env.splice(0..0, opened.routes.env());
+            ways.egress = Some(opened);
+        }
+        if run.network != NetworkMode::Host {
+            egress::name_loopback(&mut jail, &record.scratch())?;
+            ways.bait = Some(listening()?);
+        }
         let mirror = ctx.mirror_path(&run.repo);
         let on_stdin = start.invocation.prompt_on_stdin;
         let orders = Orders {
-            canary: canary(ctx, &run.worker, Some(&mirror), &jail.binds),
+            canary: canary(ctx, &run.worker, Some(&mirror), &jail.binds, &ways),
             cwd: ctx.root.clone_of(&run.worker, &run.repo),
             stdin: if on_stdin { PROMPT_INSIDE } else { "/dev/null" }.into(),
+            rlimits: ctx.settings.rlimits,
+            routes: ways.egress.as_ref().map(|egress| egress.routes.clone()),
         };
         let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
         let mut argv = own_words(&["jail", "enter", &orders, "--"]);
         argv.extend(start.invocation.argv.iter().map(Into::into));
-        let child = start.spawn(jailed(&jail, &argv), Stdio::piped(), ctx, run)?;
-        Ok(Self(Some(child)))
+        let child = start.spawn(jailed(&jail, &argv), Stdio::piped(), env)?;
+        Ok(Self { child: Some(child), ways })
+    }
+
+    /// Bounds what all processes in there may take together, where that needs more than limits of
+    /// each. As long as it is kept.
+    pub(super) fn fence(&self, ctx: &Context, run: &Run) -> Option<Fence> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut root = DefaultHasher::new();
+        ctx.root.path().hash(&mut root);
+        let name = format!("claude-workers-{:016x}-{}", root.finish(), run.worker);
+        Fence::around(self.child.as_ref()?.id(), &name, &ctx.settings.rlimits)
     }
 
     /// Says the word.
-    pub(super) fn let_in(mut self) -> Option<Child> {
-        let mut child = self.0.take()?;
+    pub(super) fn let_in(mut self) -> Option<(Child, Ways)> {
+        let mut child = self.child.take()?;
         if let Some(mut gate) = child.stdin.take() {
             let effect = Effect::new(Trouble::Process, || "let the agent in".into());
             // If nobody waits, the jail could not be made, and its own words say why.
             let _ = effect.before().and_then(|()| gate.write_all(b"+"));
             effect.passed();
         }
-        Some(child)
+        Some((child, std::mem::take(&mut self.ways)))
     }
 }
 
 impl Drop for Anteroom {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fs::Metadata;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,7 +33,8 @@ pub struct Shown {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
-    /// `record`, `log`, `supervisor log`, `prompt`, `request` or `patch`.
+    /// `record`, `log`, `egress log`, `supervisor log`, `prompt`, `request`, `patch` (of what an earlier
+    /// run left) or `unpublished` (a patch too: commits that may not be published).
     pub what: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -57,9 +58,16 @@ impl Shown {
             None => Err(Failure::new(Exit::Failed, format!("{of} has no log"))),
         }
     }
+
+    /// What the agent asked of the network, if that is kept.
+    #[must_use]
+    pub fn egress_log(&self) -> Option<&Path> {
+        self.files.iter().find(|file| file.what == EGRESS_LOG).map(|file| file.path.as_path())
+    }
 }
 
 const LOG: &str = "log";
+const EGRESS_LOG: &str = "egress log";
 
 fn removed(of: &str, at: Timestamp) -> Failure {
     let day = at.strftime("%Y-%m-%d");
@@ -200,6 +208,7 @@ impl Place {
                 let files = vec![
                     ("record", paths.task()),
                     (LOG, paths.log()),
+                    (EGRESS_LOG, paths.egress_log()),
                     ("supervisor log", paths.supervisor_log()),
                     ("prompt", paths.prompt()),
                     ("request", paths.request()),
@@ -215,12 +224,14 @@ impl Place {
                 let files = vec![
                     ("record", record),
                     (LOG, one.file("log")),
+                    (EGRESS_LOG, one.file("egress.log")),
                     ("supervisor log", one.file("supervisor.log")),
                 ];
                 ("finished", Box::new(run), one.dir, files)
             }
         };
         files.push(("patch", dir.join(store::patch_name(&run.repo, &run.run))));
+        files.push(("unpublished", dir.join(store::unpublished_name(&run.repo, &run.run))));
         let kept = |(what, path): (&'static str, PathBuf)| {
             let meta = std::fs::symlink_metadata(&path).ok()?;
             let removed_at = emptied(&meta).filter(|_| what == LOG && state == "finished");

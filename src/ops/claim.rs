@@ -103,19 +103,20 @@ pub(super) fn still_ours(ctx: &Context, run: &Run) -> Result<(), Failure> {
 
 /// Reads the issue again and refuses what must not be started. If a person named it,
 /// `blocked` and closed pull requests are not in the way. (`assign` has asked for its pull requests
-/// a moment ago, when it made its plan.)
+/// a moment ago, when it made its plan.) `taken_by`: our worker that has taken it already, after
+/// somebody else had it; whatever was asked before that is asked again.
 ///
 /// Returns the issue, and the workers whose labels are to go: of an earlier run of ours that has
 /// ended, of a host that is gone.
 ///
 /// # Errors
-/// When the issue is not one, is closed, is held by another than `own`, or has a pull request.
+/// When the issue is not one, is closed, is held, or has a pull request.
 pub(super) async fn check_issue(
     ctx: &Context,
     github: &GitHub,
     number: IssueNumber,
     request: &Request,
-    own: &WorkerId,
+    taken_by: Option<&WorkerId>,
 ) -> Result<(Issue, Vec<WorkerId>), Failure> {
     let (repo, explicit) = (&request.repo, request.explicit);
     let issue = github.issue(repo, number).await?;
@@ -131,7 +132,8 @@ pub(super) async fn check_issue(
             .hint("the next `assign` looks whether it was approved since"));
     }
     let workers = store::list(&ctx.root)?;
-    if let Some(holder) = holder(workers.iter().filter(|w| w.id != *own), repo, number) {
+    let others = workers.iter().filter(|worker| Some(&worker.id) != taken_by);
+    if let Some(holder) = holder(others, repo, number) {
         return Err(refuse(format!("is held by worker {holder}")));
     }
     let mut old: Vec<WorkerId> = Vec::new();
@@ -157,37 +159,15 @@ pub(super) async fn check_issue(
     if !explicit && issue.has_label(BLOCKED_LABEL) {
         return Err(refuse("has the label blocked".into()));
     }
-    if explicit {
+    if explicit || taken_by.is_some() {
         let branch = BranchName::for_issue(number, 1);
         let pulls = github.pulls_by_head(repo, &branch).await?;
-        if let Some(pull) = pulls.iter().find(|p| p.open) {
-            return Err(refuse(format!("has an open pull request: {}", pull.url)));
+        if let Some(pull) = pulls.iter().find(|p| p.open || !explicit) {
+            let open = if pull.open { "an open" } else { "a" };
+            return Err(refuse(format!("has {open} pull request: {}", pull.url)));
         }
     }
     Ok((issue, old))
-}
-
-/// Looks at the issue once more, because another run has had it: that may have come to its end since
-/// the issue was looked at.
-///
-/// # Errors
-/// When it is in the way now, or that cannot be found out.
-pub(super) async fn check_again(
-    ctx: &Context,
-    github: &GitHub,
-    request: &Request,
-    own: &WorkerId,
-) -> Result<(), Failure> {
-    let Some(number) = request.issue else { return Ok(()) };
-    check_issue(ctx, github, number, request, own).await?;
-    if !request.explicit {
-        let branch = BranchName::for_issue(number, 1);
-        if let Some(pull) = github.pulls_by_head(&request.repo, &branch).await?.first() {
-            let what = format!("{}#{number} has a pull request: {}", request.repo, pull.url);
-            return Err(Failure::new(Exit::Refused, what));
-        }
-    }
-    Ok(())
 }
 
 /// Puts `worker:NN` on the issue, making the label first if need be.

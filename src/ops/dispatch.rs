@@ -7,10 +7,10 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use super::claim::{check_again, check_issue, label, still_ours, take_worker};
+use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::trust::Trusted;
-use super::{Context, Exit, Failure, custody};
+use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
     AllowedText, CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId,
@@ -75,9 +75,9 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
-    let (issue, old_labels) = match request.issue {
+    let (issue, mut old_labels) = match request.issue {
         Some(number) => {
-            let (issue, old) = check_issue(ctx, github, number, &request, lock.worker()).await?;
+            let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
             if strangers(ctx, github, &issue, &request).await?
                 && !custody::takes_strangers(ctx, lock.worker())
             {
@@ -89,20 +89,30 @@ pub async fn dispatch(
     };
     let mut run =
         record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
+    secrets::clean(&mut run, &secrets::redactor(ctx, lock.worker())?);
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
-    let hold = Hold::of(ctx, &run)?;
+    let hold = match Hold::of(ctx, &run) {
+        Ok(hold) => hold,
+        Err(failure) => return Err(forget(ctx, &lock, failure)),
+    };
     if let Some(hold) = &hold {
         match claim(ctx, github, hold, &request, &run).await {
-            Ok((claim, relieves)) => {
-                run.claim = Some(claim);
-                run.relieves = relieves.or(run.relieves);
+            Ok(Taken { held, since }) => {
+                run.claim = Some(held);
+                if let Some((relieves, old)) = since {
+                    run.relieves = relieves.or(run.relieves);
+                    old_labels = old;
+                }
             }
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
-        store::write_task(&ctx.root, &lock, &run)?;
+        if let Err(e) = store::write_task(&ctx.root, &lock, &run) {
+            let failure = e.into();
+            return Err(give_back(ctx, github, Some(hold), &lock, &run, false, failure).await);
+        }
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
@@ -178,21 +188,34 @@ fn another(
     ))
 }
 
-/// Takes the claim. If others have had it, they may have finished the issue since it was looked at.
+/// A claim that was taken.
+struct Taken {
+    held: ClaimHeld,
+    /// If others have had it before: the worker of a host that is gone, and the workers whose labels
+    /// are to go.
+    since: Option<(Option<WorkerId>, Vec<WorkerId>)>,
+}
+
+/// Takes the claim. If others have had it, they may have ended their runs since the issue was looked
+/// at; it is looked at again before the claim is taken, so that a record with a claim is one of an
+/// issue that may be worked on.
 async fn claim(
     ctx: &Context,
     github: &GitHub,
     hold: &Hold<'_>,
     request: &Request,
     run: &Run,
-) -> Result<(ClaimHeld, Option<WorkerId>), Failure> {
+) -> Result<Taken, Failure> {
     let labelled = request.abandoned_by.is_some();
     if !labelled && let Some(held) = hold.take_first(run)? {
-        return Ok((held, None));
+        return Ok(Taken { held, since: None });
     }
     let vacant = hold.look(run, labelled)?;
-    check_again(ctx, github, request, &run.worker).await?;
-    Ok((hold.take(run, &vacant)?, vacant.relieves))
+    let old = match run.issue {
+        Some(number) => check_issue(ctx, github, number, request, Some(&run.worker)).await?.1,
+        None => Vec::new(),
+    };
+    Ok(Taken { held: hold.take(run, &vacant)?, since: Some((vacant.relieves, old)) })
 }
 
 /// Gives claim and label back as far as that can be done now. The claim is in no way of this host's
@@ -284,6 +307,7 @@ fn record(
         resume: false,
         limits: ctx.settings.limits,
         sandbox: ctx.settings.sandbox,
+        network: ctx.settings.network.mode,
         claim: None,
         relieves: request.abandoned_by.clone(),
         agent: None,

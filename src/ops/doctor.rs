@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::context::BWRAP;
-use super::{Context, Failure, custody, jailing};
-use crate::domain::{CredentialMode, JailMode, RepoPattern};
+use super::{Context, Failure, custody, egress, jailing};
+use crate::config::env;
+use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern};
 use crate::github::{ErrorKind, GitHub};
 use crate::process::{command, run_bounded};
 use crate::store::{self, State};
@@ -45,6 +46,7 @@ fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>)
 /// repositories.
 pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
+    checks.extend(network(ctx));
     checks.extend(workers(ctx));
     checks.extend(credentials(ctx));
     checks.extend([disk(ctx), memory()]);
@@ -181,6 +183,42 @@ fn sandbox(ctx: &Context) -> Check {
     }
 }
 
+fn network(ctx: &Context) -> Option<Check> {
+    let found = match ctx.settings.network.mode {
+        // Said of the sandbox already.
+        NetworkMode::Host if ctx.settings.sandbox == JailMode::None => return None,
+        NetworkMode::Host => {
+            return Some(check(
+                "network",
+                Grade::Warning,
+                "the host's: agents can send anything anywhere, and reach services on this machine",
+                Some("take `mode = \"host\"` out of [network]"),
+            ));
+        }
+        NetworkMode::None => "none for agents".to_owned(),
+        NetworkMode::Proxy => {
+            let policy = egress::outline(ctx);
+            let local = policy.allow_local.iter().map(|rule| format!("{rule} (local)"));
+            let hosts = policy.allow.iter().map(ToString::to_string).chain(local);
+            let hosts: Vec<String> = hosts.collect();
+            if hosts.is_empty() {
+                "agents reach no host; `[network] allow` names those that they may".to_owned()
+            } else {
+                format!("agents reach {}", hosts.join(", "))
+            }
+        }
+    };
+    let mut outer = ctx.env().only(env::PROXIES);
+    let outer = outer.find(|(name, _)| !name.eq_ignore_ascii_case("no_proxy"));
+    if let Some((name, _)) = outer.filter(|_| ctx.settings.network.mode == NetworkMode::Proxy) {
+        let found = format!("{found}; {name} is set, and does not count for agents");
+        let mend = "agents connect straight to the allowed hosts; where only a proxy leads out, \
+                    `mode = \"host\"` in [network] is needed";
+        return Some(check("network", Grade::Warning, found, Some(mend)));
+    }
+    Some(check("network", Grade::Ok, found, None))
+}
+
 fn workers(ctx: &Context) -> Vec<Check> {
     match store::list(&ctx.root) {
         Err(e) => vec![check("workers", Grade::Failure, e.to_string(), None)],
@@ -246,9 +284,10 @@ fn credentials(ctx: &Context) -> Vec<Check> {
         return checks;
     }
     let late = ctx.settings.credential_mode == CredentialMode::Broker && !copied.is_empty();
-    let (grade, mend) = match late {
-        true => (Grade::Warning, Some("claude-workers refresh --all")),
-        false => (Grade::Ok, None),
+    let (grade, mend) = if late {
+        (Grade::Warning, Some("claude-workers refresh --all"))
+    } else {
+        (Grade::Ok, None)
     };
     checks.insert(0, check("credentials", grade, found.join("; "), mend));
     checks

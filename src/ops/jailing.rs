@@ -1,15 +1,19 @@
 //! The jail of a run: what of this machine it may see, and the canary that proves the rest hidden.
 
 use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::anteroom::Ways;
 use super::context::own_program;
+use super::egress::{self, Egress};
 use super::{Context, Exit, Failure};
 use crate::config::env;
-use crate::domain::{RepoSlug, Run, RunId, WorkerId};
+use crate::domain::{NetworkMode, RepoSlug, Run, RunId, WorkerId};
 use crate::home::OUTBOX;
+use crate::plan::egress::Policy;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
 use crate::sandbox::{Bind, Jail, needed_to_run};
@@ -42,8 +46,8 @@ pub(super) fn bare_jail(
     Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root })
 }
 
-/// The agent's jail: the bare one furnished, with network, the prompt, what the agent's program
-/// needs, and what the configuration adds.
+/// The agent's jail: the bare one furnished, with the host's network if that is the run's, the
+/// prompt, what the agent's program needs, and what the configuration adds.
 pub(super) fn agent_jail(
     ctx: &Context,
     bwrap: PathBuf,
@@ -52,7 +56,7 @@ pub(super) fn agent_jail(
 ) -> Result<Jail, Failure> {
     let mirror = ctx.mirror_path(&run.repo);
     let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&mirror))?;
-    (jail.network, jail.furnished) = (true, true);
+    (jail.network, jail.furnished) = (run.network == NetworkMode::Host, true);
     let record = ctx.root.record(&run.worker);
     jail.binds.push(Bind { from: record.prompt(), to: PROMPT_INSIDE.into(), writable: false });
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
@@ -66,6 +70,10 @@ pub(super) fn agent_jail(
             jail.binds.push(Bind::read(path));
         }
     }
+    let home = ctx.root.home(&run.worker);
+    let writable = ctx.settings.read_write.iter().filter(|path| path.exists());
+    // One that is in a directory of the others, or in a home, is not hidden by it.
+    jail.binds.extend(writable.filter(|path| !path.starts_with(&home)).map(Bind::write));
     Ok(jail)
 }
 
@@ -75,6 +83,7 @@ pub(super) fn canary(
     worker: &WorkerId,
     mirror: Option<&Path>,
     binds: &[Bind],
+    ways: &Ways,
 ) -> Canary {
     let record = ctx.root.record(worker);
     let user = &ctx.settings.user_home;
@@ -104,7 +113,21 @@ pub(super) fn canary(
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
     read_only.extend(mirror.map(Path::to_owned));
-    Canary { hidden, read_only, writable: vec![home, "/tmp".into()] }
+    Canary {
+        hidden,
+        read_only,
+        writable: vec![home, "/tmp".into()],
+        bait: ways.bait.as_ref().and_then(|bait| bait.local_addr().ok()),
+        proxy: ways.egress.as_ref().map(|egress| egress.routes.socket.clone()),
+    }
+}
+
+/// A port of the host's loopback that answers, for the canary not to reach.
+///
+/// # Errors
+/// When there is none to be had: in words.
+pub(super) fn listening() -> Result<TcpListener, String> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("the host's loopback: {e}"))
 }
 
 /// Our own program as the jail's first process.
@@ -159,7 +182,10 @@ pub(super) fn agent_env(
         ("GIT_CONFIG_VALUE_1", "false"),
     ];
     vars.extend(unsigned.map(|(k, v)| (k.to_owned(), v.to_owned())));
-    vars.extend(ctx.env().only(env::NETWORK));
+    if run.network == NetworkMode::Host {
+        vars.extend(ctx.env().only(env::PROXIES));
+    }
+    vars.extend(ctx.env().only(env::CERTIFICATES));
     vars.extend(ctx.env().only(env::LOCALE));
     vars.extend(ctx.env().only(&["NODE_EXTRA_CA_CERTS"]));
     let values = super::init::read_values(&ctx.root, &run.worker);
@@ -215,11 +241,27 @@ pub(super) fn ask_inside(
 pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
     let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
-    jail.furnished = true;
+    let mode = ctx.settings.network.mode;
+    (jail.network, jail.furnished) = (mode == NetworkMode::Host, true);
+    // A run of the worker may be under way, and its way out is its own.
+    let place = tempfile::tempdir().map_err(|e| format!("a directory for the proxy: {e}"))?;
+    let mut ways = Ways::default();
+    if mode == NetworkMode::Proxy {
+        let log = place.path().join("egress.log");
+        let opened = Egress::open(ctx, place.path(), log, Policy::default())?;
+        opened.show_in(&mut jail);
+        ways.egress = Some(opened);
+    }
+    if mode != NetworkMode::Host {
+        egress::name_loopback(&mut jail, place.path())?;
+        ways.bait = Some(listening()?);
+    }
     let orders = Orders {
-        canary: canary(ctx, worker, None, &jail.binds),
+        canary: canary(ctx, worker, None, &jail.binds, &ways),
         cwd: jail.cwd.clone(),
         stdin: "/dev/null".into(),
+        rlimits: ctx.settings.rlimits,
+        routes: ways.egress.as_ref().map(|egress| egress.routes.clone()),
     };
     let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
     let mut child = jailed(&jail, &own_words(&["jail", "enter", &orders, "--", "/usr/bin/true"]));

@@ -6,6 +6,7 @@
 //! | [`assign`] | one tick: pairs idle workers with issues |
 //! | [`dispatch`] | claims a worker (and an issue) and starts a supervisor |
 //! | [`custody`] | which homes hold access to GitHub |
+//! | `egress` | the way out of a run's jail |
 //! | `hold` | the claim on an issue, against other hosts |
 //! | [`supervise`] | the supervisor: a run from claim to archive |
 //! | [`step`], [`publish`] | the parts of a run that talk to GitHub, each a short-lived process |
@@ -15,6 +16,7 @@
 //! | [`update`] | a newer program in the place of this one |
 //! | [`queries`] | what people ask: status, history |
 //! | [`archive`] | one run, under way or long over |
+//! | [`asked`] | what its agent asked of the network |
 //! | [`gc`] | what is kept no longer |
 //! | [`drift`] | where GitHub's labels and the records disagree |
 //! | [`log`], [`todos`] | what an agent says and does, now and so far |
@@ -23,6 +25,7 @@
 
 mod anteroom;
 pub mod archive;
+pub mod asked;
 pub mod assign;
 mod chores;
 mod claim;
@@ -31,6 +34,7 @@ pub mod custody;
 pub mod dispatch;
 pub mod doctor;
 pub mod drift;
+mod egress;
 mod failure;
 mod filing;
 pub mod gc;
@@ -39,6 +43,7 @@ pub mod init;
 mod jailing;
 mod lists;
 pub mod log;
+mod policy;
 mod prepare;
 mod prompt;
 pub mod publish;
@@ -46,6 +51,7 @@ pub mod queries;
 pub mod reconcile;
 pub mod refresh;
 pub mod remove;
+mod secrets;
 pub mod step;
 pub mod stop;
 pub mod supervise;

@@ -14,6 +14,7 @@ use super::jailing::ask_inside;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
 use super::{Context, custody};
+use crate::domain::redact::Redactor;
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
@@ -22,16 +23,30 @@ use crate::home::OUTBOX;
 use crate::plan::first_free_branch;
 use crate::store::{self, make_private_dir, write_private};
 
-/// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record. What
-/// comes back is the agent's jail, if it gets one.
+/// Makes sure that the run has its issue; the caller writes the record, before anything is done that
+/// others see. Returns whether it has it only now, because its dispatcher died.
 ///
 /// # Errors
 /// Why the run cannot start, in words.
-pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, String> {
+pub(super) fn keep_claim(ctx: &Context, run: &mut Run) -> Result<bool, String> {
+    let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? else { return Ok(false) };
+    let before = run.claim.replace(hold.keep(run).map_err(|e| e.to_string())?);
+    Ok(before.is_none())
+}
+
+/// Makes everything ready. Fills `run`'s branch, base and title; the caller writes the record. What
+/// comes back is the agent's jail, if it gets one. `late`: as [`keep_claim`] says. The patch of what an
+/// earlier run left is kept without what `redactor` knows.
+///
+/// # Errors
+/// Why the run cannot start, in words.
+pub(super) fn prepare(
+    ctx: &Context,
+    run: &mut Run,
+    late: bool,
+    redactor: &Redactor,
+) -> Result<Option<Anteroom>, String> {
     custody::check(ctx, &run.worker)?;
-    if let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? {
-        run.claim = Some(hold.keep(run).map_err(|e| e.to_string())?);
-    }
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -47,13 +62,13 @@ pub(super) fn prepare(ctx: &Context, run: &mut Run) -> Result<Option<Anteroom>, 
         carry_on_conversation(ctx, run);
     }
     let brief = match run.issue {
-        Some(_) => Some(brief(ctx, run)?),
+        Some(_) => Some(brief(ctx, run, late)?),
         None => None,
     };
     let paths = ctx.root.record(&run.worker);
     write_prompt(&paths.prompt(), b"")?;
     let mut room = Ok(None);
-    let prepared = make_clone(ctx, run, url, again, || {
+    let prepared = make_clone(ctx, run, url, (again, redactor), || {
         if run.sandbox == JailMode::Bwrap {
             room = Anteroom::open(ctx, run).map(Some);
         }
@@ -122,10 +137,16 @@ fn branch(run: &Run, mirror: &Mirror) -> BranchName {
 
 /// Reads the issue in a process of its own: what that needs (TLS, a runtime) is gone again while
 /// the agent works.
-fn brief(ctx: &Context, run: &mut Run) -> Result<Brief, String> {
+fn brief(ctx: &Context, run: &mut Run, late: bool) -> Result<Brief, String> {
     let branch = run.branch.as_ref().map_or("", |b| b.as_str());
-    let answer: BriefAnswer = step::run(ctx, &run.worker, &["brief", branch])?;
+    let words = ["brief", branch, "--late"];
+    let words = if late { &words[..] } else { &words[..2] };
+    let answer: BriefAnswer = step::run(ctx, &run.worker, words)?;
     if let Some(why) = answer.refused {
+        if answer.has_others {
+            // What is on it is theirs, even a label that looks like ours.
+            run.claim = None;
+        }
         return Err(why);
     }
     if let Some(text) = &mut run.text {
@@ -139,7 +160,7 @@ fn make_clone(
     ctx: &Context,
     run: &Run,
     url: String,
-    keep: bool,
+    (keep, redactor): (bool, &Redactor),
     meanwhile: impl FnOnce(),
 ) -> Result<Prepared, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
@@ -180,7 +201,7 @@ fn make_clone(
         let completed = ctx.root.record(&run.worker).completed();
         make_private_dir(&completed).map_err(|e| e.to_string())?;
         let name = store::patch_name(&run.repo, &run.run);
-        write_private(&completed.join(name), &patch).map_err(|e| e.to_string())?;
+        write_private(&completed.join(name), &redactor.bytes(&patch)).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))
 }

@@ -8,12 +8,13 @@ use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
 use super::step::record;
 use super::trust::Trusted;
-use super::{Context, Exit, Failure};
+use super::{Context, Exit, Failure, secrets};
+use crate::domain::redact::Redactor;
 use crate::domain::{
     BLOCKED_LABEL, Claim, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
     WorkerId, text,
 };
-use crate::git::{FoundClaim, Imported};
+use crate::git::{self, FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::process::{Uptime, uptime};
@@ -73,11 +74,19 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
         ));
     };
     let hold = Hold::of(ctx, &run)?;
+    let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
+    if let (Some(hold), None, true) = (&hold, &run.claim, never_started) {
+        // It never had the issue: what is there to be seen of it is another host's.
+        let _ = hold.release(&run.run);
+        let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
+        return Ok(PublishAnswer::Done(Published { ended: Some(ended), ..Published::default() }));
+    }
     let mut publishing = Publishing {
         ctx,
         github: &github,
         run: &run,
         hold,
+        redactor: secrets::redactor(ctx, worker)?,
         claim: None,
         ended,
         done: Published::default(),
@@ -92,6 +101,8 @@ struct Publishing<'a> {
     ctx: &'a Context,
     github: &'a GitHub,
     run: &'a Run,
+    /// Knows what must not be said.
+    redactor: Redactor,
     /// The issue's claim.
     hold: Option<Hold<'a>>,
     /// As this step has written it, and when.
@@ -128,7 +139,7 @@ impl Publishing<'_> {
         }
         let Some(issue) = self.run.issue else { return Ok(()) };
         if let Some(body) = self.comment_text(&work) {
-            let result = self.comment(issue, &body).await;
+            let result = self.comment(issue, &self.redactor.text(&body)).await;
             self.note(result, "the comment")?;
         }
         if !self.still_ours()? {
@@ -136,8 +147,8 @@ impl Publishing<'_> {
         }
         self.labels(issue).await?;
         if let (Some(hold), Some((claim, _))) = (&self.hold, self.claim.take()) {
-            // All is said: if this fails, the claim runs out by itself.
-            let _ = hold.finish(claim);
+            // All is said: if this fails twice, the claim runs out by itself.
+            let _ = hold.finish(claim.clone()).or_else(|_| hold.finish(claim));
         }
         Ok(())
     }
@@ -264,7 +275,10 @@ impl Publishing<'_> {
         let at = uptime();
         let moved = git.push(&imported, &url, branch, base, fence).map_err(|e| {
             let why = e.to_string();
-            if looks_passing(&why) { Refused::Later(why) } else { Refused::Final(why) }
+            // Git did not even run, or the disk is full: no word of the remote's.
+            let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
+            let later = ours || looks_passing(&why);
+            if later { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         self.claim = moved.map(|claim| (claim, at));
         let refused = |e: Error| {
@@ -282,6 +296,7 @@ impl Publishing<'_> {
             Err(why) => return Err(Refused::Later(why)),
         }
         let (title, body) = self.pull_text(work);
+        let (title, body) = (self.redactor.text(&title), self.redactor.text(&body));
         let new = NewPull { head: branch, base, title: &title, body: &body };
         self.github.create_pull(&self.run.repo, new).await.map_err(refused)
     }
@@ -379,9 +394,9 @@ impl Publishing<'_> {
         let marker = format!("{MARKER}{} -->", self.run.run);
         // A stranger can copy the marker, so whose it is counts too; and an agent can say it, so
         // that it stands at the end does.
-        let marked = |c: &Comment| c.body.trim_end().ends_with(&marker);
+        let is_ours = |c: &Comment| c.body.trim_end().ends_with(&marker);
         let mut ours = self.github.comments(repo, issue, None).await?;
-        ours.retain(marked);
+        ours.retain(is_ours);
         if !ours.is_empty() {
             let me = self.github.viewer().await?.login;
             ours.retain(|c| c.author.eq_ignore_ascii_case(&me));
@@ -390,7 +405,7 @@ impl Publishing<'_> {
             let made = self.github.create_comment(repo, issue, body).await?;
             let since = made.created_at.checked_sub(SignedDuration::from_hours(24)).ok();
             ours = self.github.comments(repo, issue, since).await?;
-            ours.retain(|c| marked(c) && c.author == made.author);
+            ours.retain(|c| is_ours(c) && c.author == made.author);
         }
         let mut ours = ours.into_iter();
         if let Some(first) = ours.next()
@@ -497,8 +512,8 @@ fn quoted(what: &str, said: &str) -> String {
     format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
 }
 
-/// Whether git's words mean that nobody answered or that the token is not accepted, rather than that
-/// the push was refused.
+/// Whether git's words mean that nobody answered, that the token is not accepted or that the disk is
+/// full, rather than that the push was refused.
 fn looks_passing(said: &str) -> bool {
     let said = said.to_ascii_lowercase();
     let signs = [
@@ -519,6 +534,7 @@ fn looks_passing(said: &str) -> bool {
         "recv failure",
         "send failure",
         "early eof",
+        "no space left on device",
         "the remote end hung up",
         "authentication failed",
         "could not read username",

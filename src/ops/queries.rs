@@ -9,7 +9,9 @@ use super::drift::DriftEntry;
 use super::reconcile::clock;
 use super::unknown::no_such_worker;
 use super::{Context, Failure, custody};
-use crate::domain::{CredentialMode, JailMode, Outcome, Phase, RepoSlug, Run, WorkerId};
+use crate::domain::{
+    CredentialMode, JailMode, NetworkMode, Outcome, Phase, RepoSlug, Run, WorkerId,
+};
 use crate::plan::in_a_line;
 use crate::plan::reconcile::left;
 use crate::store::{self, Line, Skipped, State};
@@ -24,6 +26,8 @@ pub struct Status {
     pub root: PathBuf,
     /// The configured wall around agents.
     pub sandbox: JailMode,
+    /// What agents reach of the network, as configured.
+    pub network: NetworkMode,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
     /// Where GitHub disagrees, if it was asked and answered.
@@ -80,6 +84,7 @@ pub fn status(ctx: &Context, only: Option<&WorkerId>, now: Timestamp) -> Result<
         version: 1,
         root: ctx.root.path().to_owned(),
         sandbox: ctx.settings.sandbox,
+        network: ctx.settings.network.mode,
         workers: workers.into_iter().map(|w| worker_status(ctx, w, now)).collect(),
         drift: None,
     })

@@ -13,7 +13,7 @@ use super::prompt::Brief;
 use super::publish::{MARKER, passes};
 use super::trust::Trusted;
 use super::{Context, Exit, Failure};
-use crate::domain::{BranchName, Run, WorkerId, text};
+use crate::domain::{BLOCKED_LABEL, BranchName, Label, Run, WorkerId, text};
 use crate::github::ErrorKind;
 use crate::process::run_bounded_with;
 use crate::store::{self, WorkerLock};
@@ -69,6 +69,8 @@ pub(super) fn record(ctx: &Context, worker: &WorkerId) -> Result<Run, Failure> {
 pub struct BriefAnswer {
     /// Why the issue is not to be worked on after all.
     pub refused: Option<String>,
+    /// Whether that is so because of others, whose labels it bears.
+    pub has_others: bool,
     /// Which words these are; see [`text_id`](crate::domain::text_id).
     pub text: String,
     /// The issue, cleaned.
@@ -76,7 +78,8 @@ pub struct BriefAnswer {
 }
 
 /// Reads the issue and the comments of people with write permission. `branch` is what the run would
-/// publish: behind the branches that were passed over for it an open pull request may hide.
+/// publish: behind the branches that were passed over for it an open pull request may hide. `late`:
+/// the issue was claimed long after it was looked at, and others may have worked on it meanwhile.
 ///
 /// # Errors
 /// When GitHub cannot be asked.
@@ -84,6 +87,7 @@ pub async fn brief(
     ctx: &Context,
     worker: &WorkerId,
     branch: &BranchName,
+    late: bool,
 ) -> Result<BriefAnswer, Failure> {
     let run = record(ctx, worker)?;
     let github = ctx.github()?;
@@ -98,17 +102,21 @@ pub async fn brief(
     if !issue.open {
         return Ok(refused(format!("{}#{number} was closed meanwhile", run.repo)));
     }
+    let others = |l: &&Label| l.is(BLOCKED_LABEL) || l.is_worker() && !l.is_of(worker);
+    if let Some(label) = issue.labels.iter().find(others).filter(|_| late) {
+        let why = format!("{}#{number} has the label {} by now", run.repo, label.0);
+        return Ok(BriefAnswer { has_others: true, ..refused(why) });
+    }
     let mut trusted = Trusted::new(&github, &ctx.settings);
     if let Some(text) = &run.text
         && !trusted.still_allowed(&issue, text).await?
     {
         return Ok(refused(format!("{}#{number} was edited after it was approved", run.repo)));
     }
-    // The first of the issue's branches was asked about before the claim.
-    let passed_over = (2..)
-        .map(|nth| BranchName::for_issue(number, nth))
-        .take_while(|taken| *branch != BranchName::for_issue(number, 1) && taken != branch);
-    for taken in passed_over {
+    // What was known before the claim may have changed until the branch was chosen.
+    let nth = |nth| BranchName::for_issue(number, nth);
+    let passed_over = (1..).map(nth).take_while(|taken| taken != branch);
+    for taken in passed_over.chain((late && *branch == nth(1)).then(|| nth(1))) {
         let pulls = github.pulls_by_head(&run.repo, &taken).await?;
         if let Some(pull) = pulls.iter().find(|p| p.open) {
             return Ok(refused(format!("there is an open pull request: {}", pull.url)));
@@ -144,5 +152,5 @@ pub async fn brief(
     }
     (brief.title, brief.body) = (text::one_line(&title, 400), body);
     (brief.comments, brief.left_out) = (comments, left_out);
-    Ok(BriefAnswer { refused: None, text: issue.text_id(), brief })
+    Ok(BriefAnswer { text: issue.text_id(), brief, ..BriefAnswer::default() })
 }

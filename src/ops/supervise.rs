@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitStatus;
@@ -14,14 +15,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::anteroom::{Anteroom, Start};
+use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
-use super::prepare::prepare;
+use super::prepare::{keep_claim, prepare};
 use super::publish::PublishAnswer;
 use super::reconcile::{cgroup_name, clock, next};
+use super::secrets;
 use super::step;
 use super::verify::verify;
 use super::{Context, Exit, Failure};
+use crate::domain::redact::{Redactor, Stream};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::failpoint::{Effect, Trouble, around};
@@ -53,13 +56,18 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Failed, what));
         }
     }
+    let redactor = secrets::redactor(ctx, worker)?;
     run.cgroup = match run.sandbox {
         // Its end is the end of all that is in it.
         JailMode::Bwrap => None,
         JailMode::None => cgroup::enter(&cgroup_name(&run)),
     };
     let group = run.cgroup.clone();
-    let done = Supervisor { ctx, lock, run, room: None }.run();
+    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None };
+    let done = supervisor.run().map_err(|failure| Failure {
+        message: redactor.text(&failure.message).into_owned(),
+        ..failure
+    });
     if let Some(group) = group {
         cgroup::leave(&group);
     }
@@ -80,6 +88,8 @@ struct Supervisor<'a> {
     ctx: &'a Context,
     lock: WorkerLock,
     run: Run,
+    /// Knows what must not be written down.
+    redactor: Redactor,
     /// Where the agent will work, between the phases `preparing` and `running`.
     room: Option<Anteroom>,
 }
@@ -93,7 +103,7 @@ impl Supervisor<'_> {
         loop {
             match self.run.phase {
                 Phase::Claimed => self.enter(Phase::Preparing)?,
-                Phase::Preparing => match prepare(self.ctx, &mut self.run) {
+                Phase::Preparing => match self.prepare() {
                     Ok(room) => {
                         self.room = room;
                         self.enter(Phase::Running)?;
@@ -117,7 +127,7 @@ impl Supervisor<'_> {
                 }
                 Phase::Verifying => {
                     let agent = self.run.agent.clone().unwrap_or_default();
-                    let (work, ended) = verify(self.ctx, &self.run, &agent);
+                    let (work, ended) = verify(self.ctx, &self.run, &agent, &self.redactor);
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -135,6 +145,7 @@ impl Supervisor<'_> {
                     } else {
                         self.publish()?;
                         self.run.ended_at = Some(Timestamp::now());
+                        secrets::clean(&mut self.run, &self.redactor);
                     }
                     store::archive(&self.ctx.root, &self.lock, &self.run)?;
                     return Ok(());
@@ -143,8 +154,19 @@ impl Supervisor<'_> {
         }
     }
 
+    fn prepare(&mut self) -> Result<Option<Anteroom>, String> {
+        let before = self.run.claim.clone();
+        let late = keep_claim(self.ctx, &mut self.run)?;
+        if self.run.claim != before {
+            self.save().map_err(|e| e.to_string())?;
+        }
+        prepare(self.ctx, &mut self.run, late, &self.redactor)
+    }
+
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
+        // Before anything of it is cut: half a secret is not found.
+        secrets::clean(&mut self.run, &self.redactor);
         let (run, clock) = (&mut self.run, clock());
         let Some(ended) = run.ended.clone() else { return false };
         if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
@@ -158,7 +180,8 @@ impl Supervisor<'_> {
         false
     }
 
-    fn save(&self) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), Failure> {
+        secrets::clean(&mut self.run, &self.redactor);
         Ok(store::write_task(&self.ctx.root, &self.lock, &self.run)?)
     }
 
@@ -224,16 +247,19 @@ impl Supervisor<'_> {
         let jailed_run = run.sandbox == JailMode::Bwrap;
         let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
             .map_err(|e| format!("{}: {e}", paths.log().display()))?;
-        let child = match room.and_then(Anteroom::let_in) {
-            Some(child) => child,
+        let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
+        let (child, ways) = match room.and_then(Anteroom::let_in) {
+            Some(entered) => entered,
             None if jailed_run => return Err("the sandbox was not made".into()),
-            None => Start::of(ctx, run)?.plainly(ctx, run)?,
+            None => (Start::of(ctx, run)?.plainly(ctx, run)?, Ways::default()),
         };
         let mut output = Output {
             log,
             reader: executor.reader(),
             verdict: if jailed_run { Entry::Awaited } else { Entry::Passed },
+            bait: ways.bait,
             room: MAX_LOG,
+            streams: [(); 2].map(|()| Stream::new(self.redactor.clone())),
             said: Vec::new(),
             no_agent: None,
             begun: !jailed_run,
@@ -243,6 +269,8 @@ impl Supervisor<'_> {
         })
         .map_err(|e| format!("cannot watch the agent: {e}"))?;
         Effect::new(Trouble::Process, || "the agent".into()).passed();
+        // Before the rest, so that it can finish its log.
+        drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
         process::kill_descendants();
         Ok(output.report(&watched, run))
@@ -279,8 +307,12 @@ struct Output {
     log: File,
     reader: Reader,
     verdict: Entry,
+    /// What the canary must not have reached.
+    bait: Option<TcpListener>,
     /// Bytes that the log may still grow by.
     room: u64,
+    /// Standard output and standard error without secrets.
+    streams: [Stream; 2],
     /// Standard error before the canary's word, to say why there is no jail.
     said: Vec<u8>,
     /// The last line of standard output, if it is the only one and says why there is no agent.
@@ -295,6 +327,7 @@ impl Output {
             if is_err {
                 self.said.extend_from_slice(&line[..line.len().min(1000)]);
             } else {
+                self.bait = None;
                 self.verdict = match serde_json::from_slice::<Verdict>(line) {
                     Ok(Verdict { jail_fault: None }) => Entry::Passed,
                     Ok(Verdict { jail_fault: Some(why) }) => Entry::Refused(why),
@@ -309,6 +342,8 @@ impl Output {
             // The agent could say so too.
             self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
         }
+        let clean = self.streams[usize::from(is_err)].push(line, line.ends_with(b"\n"));
+        let line = &*clean;
         self.keep(line);
         if is_err {
             self.reader.error_line(line);
@@ -329,8 +364,12 @@ impl Output {
         }
     }
 
-    fn report(self, watched: &Watched, run: &Run) -> AgentReport {
+    fn report(mut self, watched: &Watched, run: &Run) -> AgentReport {
         use std::os::unix::process::ExitStatusExt;
+        for stream in 0..self.streams.len() {
+            let held = self.streams[stream].push(b"", true).into_owned();
+            self.keep(&held);
+        }
         let status: ExitStatus = watched.status;
         let (exit_code, signal) = match (status.code(), status.signal()) {
             // The jail reports a signal in the shell's way.

@@ -1,23 +1,29 @@
 //! The phase after the agent: what is really there.
 
 use super::jailing::ask_inside;
-use super::{Context, filing};
+use super::{Context, filing, policy};
+use crate::domain::redact::Redactor;
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
-use crate::git::Mirror;
 use crate::git::clone::{Collect, MAX_ANSWER, Request, Want};
+use crate::git::{Host, Imported, Mirror};
 use crate::home::OUTBOX;
 use crate::plan::conclude;
 
 /// Looks at the clone and the outbox, takes over the commits if they are to be published, and
 /// decides how the run ended.
-pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, Ended) {
+pub(super) fn verify(
+    ctx: &Context,
+    run: &Run,
+    agent: &AgentReport,
+    redactor: &Redactor,
+) -> (Work, Ended) {
     if agent.not_started.is_some() {
         let work = Work::default();
         let ended = conclude(run.kind, agent, &work);
         return (work, ended);
     }
     // What is wrong with this machine for a moment must not cost an agent's work.
-    match collect(ctx, run).or_else(|_| collect(ctx, run)) {
+    match collect(ctx, run, redactor).or_else(|_| collect(ctx, run, redactor)) {
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -29,8 +35,20 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
             }
             (work, ended)
         }
-        Ok(mut work) => {
-            let ended = conclude(run.kind, agent, &work);
+        Ok((mut work, imported)) => {
+            let mut ended = conclude(run.kind, agent, &work);
+            if ended.outcome == Outcome::Succeeded
+                && let Some((git, imported)) = &imported
+            {
+                let refused =
+                    policy::check(ctx, run, git, imported, redactor).unwrap_or_else(|why| {
+                        Some(format!("not published: what is changed cannot be looked at: {why}"))
+                    });
+                if let Some(why) = refused {
+                    // Another attempt would bring the same: a person has to look.
+                    ended = Ended { outcome: Outcome::Deferred, why };
+                }
+            }
             if !run.kind.publishes_commits() && work.report.is_none() {
                 work.report.clone_from(&agent.last_words);
                 bound(&mut work);
@@ -41,7 +59,11 @@ pub(super) fn verify(ctx: &Context, run: &Run, agent: &AgentReport) -> (Work, En
 }
 
 /// Collects inside the jail and imports outside. The count of commits is the host's own.
-fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
+fn collect(
+    ctx: &Context,
+    run: &Run,
+    redactor: &Redactor,
+) -> Result<(Work, Option<(Host, Imported)>), String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
@@ -66,12 +88,15 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
     if want != Want::Commits {
         hand_in_words(&mut work, branch);
         if want != Want::Words {
-            keep_drafts(ctx, run, &raw, &mut work)?;
+            keep_drafts(ctx, run, redactor, (&raw, &mut work))?;
         }
     }
     bound(&mut work);
-    match &work.head {
-        None => work.commits = 0,
+    let taken_over = match &work.head {
+        None => {
+            work.commits = 0;
+            None
+        }
         Some(head) => {
             let git = ctx.git().map_err(|e| e.to_string())?;
             let mirror = Mirror {
@@ -84,9 +109,10 @@ fn collect(ctx: &Context, run: &Run) -> Result<Work, String> {
             let imported =
                 git.import(&mirror, &scratch, &raw, head, base_sha).map_err(|e| e.to_string())?;
             work.commits = imported.commits;
+            Some((git, imported))
         }
-    }
-    Ok(work)
+    };
+    Ok((work, taken_over))
 }
 
 /// What a run hands in that publishes no commits: its report, or else what it wanted to comment.
@@ -109,12 +135,17 @@ fn hand_in_words(work: &mut Work, branch: &BranchName) {
 
 /// Reads the issues that came out of the jail, and keeps what can be filed beside the record until
 /// it is: there may be more of it than a record holds.
-fn keep_drafts(ctx: &Context, run: &Run, raw: &[u8], work: &mut Work) -> Result<(), String> {
+fn keep_drafts(
+    ctx: &Context,
+    run: &Run,
+    redactor: &Redactor,
+    (raw, work): (&[u8], &mut Work),
+) -> Result<(), String> {
     let files: Vec<(String, String)> =
         serde_json::from_slice(raw).map_err(|e| format!("its issues are wrong: {e}"))?;
     let mut drafts = Vec::new();
     for (name, text) in files.iter().take(ctx.settings.max_issues) {
-        match Draft::parse(name, text) {
+        match Draft::parse(&redactor.text(name), &redactor.text(text)) {
             Ok(draft) => drafts.push(draft),
             Err(why) => {
                 work.left_out = work.left_out.saturating_add(1);

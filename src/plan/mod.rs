@@ -6,6 +6,7 @@
 //! - [`conclude()`]: how a run ended, from what was seen;
 //! - [`drift()`]: where GitHub's labels and our records disagree;
 //! - [`labels_to_file`]: what an agent's issue may be labelled;
+//! - [`refusals`]: what of an agent's work is not published;
 //! - [`gc::gc`]: what is kept no longer;
 //! - [`reconcile::decide`]: what is to be done about a worker that nobody works for;
 //! - [`first_free_branch`]: the name that a run's work is published under.
@@ -15,8 +16,10 @@ mod branch;
 mod claim;
 mod conclude;
 mod drift;
+pub mod egress;
 mod filing;
 pub mod gc;
+mod publish;
 pub mod reconcile;
 mod retry;
 
@@ -26,4 +29,5 @@ pub use claim::{MARGIN, Standing, standing, time_to_live};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use drift::{Doing, Drift, Sides, Wrong, drift};
 pub use filing::labels_to_file;
+pub use publish::{Change, Changes, PublishRules, Refusal, is_gitmodules, refusals};
 pub use retry::{NOT_STARTED_MAX, history_refuses, not_started_in_a_row};

@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 mod command;
+mod fence;
 mod identity;
 mod leftovers;
 mod tree;
@@ -12,6 +13,7 @@ mod waiting;
 mod watch;
 
 pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with, spawn};
+pub use fence::Fence;
 pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use leftovers::{Traces, end_leftovers, leftovers};
 pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};

@@ -5,9 +5,18 @@
 //! what must be out of reach is not there, what must be read-only cannot be written, the home can.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
+
+use crate::domain::Rlimits;
+use crate::egress::CANARY;
+use crate::egress::forward::Routes;
 
 /// What our own program is to do as the first process in an agent's jail. It waits for a byte on its
 /// standard input first; without one it ends.
@@ -19,6 +28,10 @@ pub struct Orders {
     pub cwd: PathBuf,
     /// The agent's standard input.
     pub stdin: PathBuf,
+    /// What its processes may take.
+    pub rlimits: Rlimits,
+    /// The way out, if there is one beside the host's network.
+    pub routes: Option<Routes>,
 }
 
 /// What the canary tries.
@@ -30,6 +43,11 @@ pub struct Canary {
     pub read_only: Vec<PathBuf>,
     /// Must be writable inside.
     pub writable: Vec<PathBuf>,
+    /// Is listened to on the host's loopback, and must not be reached from inside; nor must there be
+    /// a way to anywhere else then. `None`: the network is the host's.
+    pub bait: Option<SocketAddr>,
+    /// Must answer, and refuse.
+    pub proxy: Option<PathBuf>,
 }
 
 impl Canary {
@@ -58,8 +76,79 @@ impl Canary {
         if std::process::id() > 64 {
             return Err("the processes of the host are in reach".into());
         }
-        Ok(())
+        if let Some(bait) = self.bait {
+            if TcpStream::connect_timeout(&bait, PATIENCE).is_ok() {
+                return Err("the loopback of the host is in reach".into());
+            }
+            for (own, far) in DOCUMENTATION {
+                if has_route(own, far) {
+                    return Err(format!("there is a way past the proxy: {far} has a route"));
+                }
+            }
+        }
+        self.proxy.as_deref().map_or(Ok(()), refuses)
     }
+}
+
+/// Nothing here takes as long, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Addresses that nobody has (RFC 5737, RFC 3849), and where a socket that asks for the way to them
+/// is bound.
+const DOCUMENTATION: [(&str, &str); 2] =
+    [("0.0.0.0:0", "192.0.2.1:443"), ("[::]:0", "[2001:db8::1]:443")];
+
+/// Whether the kernel knows a way. A datagram socket that is connected sends nothing.
+fn has_route(own: &str, far: &str) -> bool {
+    UdpSocket::bind(own).and_then(|socket| socket.connect(far)).is_ok()
+}
+
+/// Whether the proxy answers, and refuses what nobody has allowed.
+fn refuses(socket: &Path) -> Result<(), String> {
+    let ask = || {
+        let mut proxy = UnixStream::connect(socket)?;
+        proxy.set_read_timeout(Some(PATIENCE))?;
+        proxy.set_write_timeout(Some(PATIENCE))?;
+        let request = format!("CONNECT {CANARY}:443 HTTP/1.1\r\nHost: {CANARY}:443\r\n\r\n");
+        proxy.write_all(request.as_bytes())?;
+        let mut answer = [0; 12];
+        proxy.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer == *b"HTTP/1.1 403" => Ok(()),
+        Ok(answer) => Err(format!("the proxy allows anything: {}", answer.escape_ascii())),
+        Err::<_, std::io::Error>(e) => Err(format!("the proxy cannot be reached from inside: {e}")),
+    }
+}
+
+/// More open files than any honest program has.
+const MAX_FILES: u64 = 65_536;
+
+/// Sets the limits of this process and of all that come from it. They cannot be raised again.
+///
+/// # Errors
+/// When the kernel refuses one: which, and why.
+pub fn limit(rlimits: &Rlimits) -> Result<(), String> {
+    let wanted = [
+        (Resource::RLIMIT_CORE, Some(0)),
+        (Resource::RLIMIT_NPROC, Some(rlimits.processes)),
+        (Resource::RLIMIT_FSIZE, Some(rlimits.file_size)),
+        // Not the address space: runtimes of agents reserve far more of that than they use.
+        (Resource::RLIMIT_DATA, rlimits.memory),
+    ];
+    let set = |what: Resource, soft: u64, hard: u64| {
+        setrlimit(what, soft, hard).map_err(|e| format!("{what:?} cannot be set: {e}"))
+    };
+    for (what, most) in wanted {
+        let Some(most) = most else { continue };
+        let (_, hard) = getrlimit(what).map_err(|e| format!("{what:?} cannot be read: {e}"))?;
+        // A machine that allows less is not asked for more.
+        set(what, most.min(hard), most.min(hard))?;
+    }
+    let files = Resource::RLIMIT_NOFILE;
+    let (soft, hard) = getrlimit(files).map_err(|e| format!("{files:?} cannot be read: {e}"))?;
+    set(files, soft.min(MAX_FILES), hard.min(MAX_FILES))
 }
 
 fn may_write(dir: &Path) -> bool {
@@ -92,5 +181,17 @@ mod tests {
         assert!(read_only.try_all().unwrap_err().contains("can be written"));
         let gone = Canary { writable: vec![path.join("gone")], ..Canary::default() };
         assert!(gone.try_all().unwrap_err().contains("cannot be written"));
+        let silent = dir.path().join("proxy.sock");
+        assert!(refuses(&silent).unwrap_err().contains("cannot be reached"));
+        let generous = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut client, _) = generous.accept().unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let _ = client.read(&mut [0; 100]);
+            });
+            assert!(refuses(&silent).unwrap_err().contains("allows anything"));
+        });
+        assert!(has_route("0.0.0.0:0", "127.0.0.1:443"));
     }
 }

@@ -59,11 +59,12 @@ const ETC: &[&str] = &[
     "localtime",
     "timezone",
     "mime.types",
+    "services",
+    "protocols",
 ];
 
-/// And what the network needs.
-const ETC_NETWORK: &[&str] =
-    &["resolv.conf", "hosts", "host.conf", "gai.conf", "services", "protocols"];
+/// And what the host's network needs.
+const ETC_NETWORK: &[&str] = &["resolv.conf", "hosts", "host.conf", "gai.conf"];
 
 impl Jail {
     /// Program and arguments that run `argv` inside.
@@ -178,6 +179,8 @@ mod tests {
         --ro-bind-try /etc/localtime /etc/localtime
         --ro-bind-try /etc/timezone /etc/timezone
         --ro-bind-try /etc/mime.types /etc/mime.types
+        --ro-bind-try /etc/services /etc/services
+        --ro-bind-try /etc/protocols /etc/protocols
         --bind /w/01 /w/01
         --ro-bind /m.git /m.git
         --chdir /w/01

@@ -7,7 +7,8 @@
 //! What the wall is made of: namespaces of its own for users, PIDs, mounts, IPC and host name; the
 //! worker's home as the only writable tree; `/usr` and a few files of `/etc` read-only; private
 //! `/tmp`, `/run`, `/proc` and `/dev`; no capabilities; no environment but the given one. The jail
-//! dies with its supervisor. The network is the host's, unless the jail is made without one.
+//! dies with its supervisor. It has a network of its own with nothing in it, and at most one way out
+//! of that, [`crate::egress`]; it has the host's only where the user wrote so.
 
 pub mod inside;
 mod jail;

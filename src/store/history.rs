@@ -88,6 +88,12 @@ pub fn patch_name(repo: &RepoSlug, run: &RunId) -> String {
     format!("{}-{}-leftovers-{run}.patch", repo.owner(), repo.name())
 }
 
+/// The name, in the archive, of what `run` had committed that was not allowed to be published.
+#[must_use]
+pub fn unpublished_name(repo: &RepoSlug, run: &RunId) -> String {
+    format!("{}-{}-unpublished-{run}.patch", repo.owner(), repo.name())
+}
+
 /// The run's id at the end of the stem of a name in the archive.
 #[must_use]
 pub fn run_id_at_end(stem: &str) -> Option<RunId> {

@@ -161,6 +161,12 @@ impl RecordPaths {
         self.0.join("worker.log")
     }
 
+    /// What the agent asked of the network.
+    #[must_use]
+    pub fn egress_log(&self) -> PathBuf {
+        self.0.join("egress.log")
+    }
+
     /// What the supervisor has to say of itself.
     #[must_use]
     pub fn supervisor_log(&self) -> PathBuf {
@@ -173,7 +179,7 @@ impl RecordPaths {
         self.0.join("completed")
     }
 
-    /// Scratch space of the current run: bundle and bare repository for publishing.
+    /// Scratch space of the current run: the way out of its jail, and what is to be published.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.0.join("scratch")

@@ -35,7 +35,7 @@ pub use atomic::{
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
-    completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end,
+    completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end, unpublished_name,
 };
 pub use layout::{RecordPaths, Root};
 pub use line::Line;

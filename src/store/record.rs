@@ -85,7 +85,11 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
     make_private_dir(&completed)?;
     let stem = run.archive_stem();
     write_private(&completed.join(format!("{stem}.json")), &to_json(run)?)?;
-    for (from, suffix) in [(paths.log(), "log"), (paths.supervisor_log(), "supervisor.log")] {
+    for (from, suffix) in [
+        (paths.log(), "log"),
+        (paths.egress_log(), "egress.log"),
+        (paths.supervisor_log(), "supervisor.log"),
+    ] {
         let to = completed.join(format!("{stem}.{suffix}"));
         // Most supervisors have nothing to say.
         let empty = std::fs::metadata(&from).is_ok_and(|m| m.len() == 0);

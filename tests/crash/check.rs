@@ -15,7 +15,7 @@ use crate::world::{APP, World, files};
 ///
 /// # Errors
 /// All that is wrong, in words.
-pub fn check(world: &World, expected: Option<Outcome>) -> Result<(), String> {
+pub fn check(world: &World, expected: Outcome) -> Result<(), String> {
     let mut wrong = Vec::new();
     let mut must = |so: bool, what: &str| {
         if !so {
@@ -40,9 +40,7 @@ pub fn check(world: &World, expected: Option<Outcome>) -> Result<(), String> {
         (outcomes, labels) = (world.outcomes(), labels_now());
     }
     let last = outcomes.last().copied();
-    if expected.is_some() {
-        must(last == expected, "the outcome is another one");
-    }
+    must(last == Some(expected), "the outcome is another one");
     let (pulls, comments) = (world.pulls(), world.comments(1));
     match last {
         Some(Outcome::Succeeded) => {

@@ -16,10 +16,15 @@ use crate::world::{APP, Config, LONG, World};
 /// What is started, and how its agent ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
+    /// What is run to its end first, undisturbed.
+    pub before: &'static [&'static str],
+    /// What is struck, with what comes of it.
     pub words: &'static [&'static str],
     pub agent: &'static str,
     pub sandbox: &'static str,
     pub workers: &'static [&'static str],
+    /// The processes that are struck; the others do nothing that they do not do in another scenario.
+    pub roles: &'static [&'static str],
 }
 
 /// An agent that does its work; it waits where a test holds the program up.
@@ -27,11 +32,21 @@ pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";
 /// One that does not.
 pub const FAILS: &str = "echo 'I cannot.'; exit 1";
 
-pub const ASSIGN: Scenario =
-    Scenario { words: &["assign"], agent: WORKS, sandbox: "mode = 'none'", workers: &["01"] };
-pub const DISPATCH: Scenario = Scenario { words: &["dispatch", "-r", APP, "-i", "1"], ..ASSIGN };
-pub const FAILING: Scenario = Scenario { agent: FAILS, ..ASSIGN };
-pub const JAILED: Scenario = Scenario { sandbox: "", ..ASSIGN };
+pub const ASSIGN: Scenario = Scenario {
+    before: &[],
+    words: &["assign"],
+    agent: WORKS,
+    sandbox: "mode = 'none'",
+    workers: &["01"],
+    roles: &["assign", "supervise", "step brief", "step publish"],
+};
+pub const DISPATCH: Scenario =
+    Scenario { words: &["dispatch", "-r", APP, "-i", "1"], roles: &["dispatch"], ..ASSIGN };
+pub const FAILING: Scenario = Scenario { agent: FAILS, roles: &["step publish"], ..ASSIGN };
+/// What a failure has left, cleared by a person: the next tick tries again.
+pub const RESET: Scenario =
+    Scenario { before: &["assign"], words: &["reset", "01"], roles: &["reset"], ..FAILING };
+pub const JAILED: Scenario = Scenario { sandbox: "", roles: &["supervise"], ..ASSIGN };
 /// With somebody to take what the first one has.
 pub const CONTESTED: Scenario = Scenario { workers: &["01", "02"], ..ASSIGN };
 
@@ -46,15 +61,40 @@ impl Scenario {
             self.agent
         ));
         world.issue("One");
+        if !self.before.is_empty() {
+            world.cron(self.before).ok();
+            world.quiet();
+        }
         world
     }
 
     /// Starts the first command, with these variables beside HOME.
-    pub fn start(&self, world: &World, vars: &[(&str, String)]) -> Child {
+    pub fn start(&self, world: &World, vars: &[(&str, String)]) -> Started {
         let mut program = command(env!("CARGO_BIN_EXE_claude-workers"));
         program.env("HOME", world.user_home()).envs(vars.iter().map(|(k, v)| (k, v)));
         program.args(self.words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        program.spawn().unwrap()
+        Started(program.spawn().unwrap())
+    }
+}
+
+/// A command that may hang.
+pub struct Started(Child);
+
+impl Started {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    pub fn wait(mut self) {
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended, or may never do so by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -107,7 +147,7 @@ pub fn run(scenario: &Scenario, point: &Point, mode: Mode) -> Result<World, Stri
         }
         std::fs::remove_file(hangs(&world)).unwrap();
     }
-    wait(&world, "the first command ends", || first.try_wait().unwrap().is_some())?;
+    wait(&world, "the first command ends", || first.has_ended())?;
     quiet(&world)?;
     if !marker(&world).exists() {
         return Err("the point was not reached".into());

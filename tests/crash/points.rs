@@ -31,7 +31,7 @@ pub fn reached_by(scenario: &Scenario) -> Vec<Point> {
     let world = scenario.world();
     let record = world.dir.join("points");
     let vars = [("CLAUDE_WORKERS_FAILPOINT_RECORD", record.display().to_string())];
-    scenario.start(&world, &vars).wait().unwrap();
+    scenario.start(&world, &vars).wait();
     world.quiet();
     let text = std::fs::read_to_string(&record).unwrap();
     let mut processes: BTreeMap<&str, Vec<Point>> = BTreeMap::new();

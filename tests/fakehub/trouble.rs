@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use claude_workers::fakehub::{FakeHub, Fault, NewIssue, NewRepo, Options};
+use claude_workers::fakehub::{FakeHub, Fault, NewIssue, NewRepo, Options, Trouble, Weather};
 use serde_json::json;
 
 use crate::http::Client;
@@ -68,6 +68,52 @@ fn a_truncated_answer_is_shorter_than_it_says() {
     assert!(cut.starts_with("HTTP/1.1 200 OK"), "{cut}");
     assert!(cut.contains(&format!("content-length: {}\r\n", body(&whole).len())), "{cut}");
     assert_eq!(body(&cut), body(&whole)[..body(&whole).len() / 2]);
+}
+
+#[test]
+fn a_replica_shows_what_was_so_many_changes_ago() {
+    let (hub, octo, _dir) = world();
+    hub.add_comment("octo/app", 1, "octo", "first").unwrap();
+    hub.label("octo/app", 1, "bug", "octo").unwrap();
+    hub.add_issue("octo/app", &NewIssue::new("octo", "Two")).unwrap();
+    let behind = |lag: u64| {
+        hub.inject(Fault::stale("GET", "", lag).times(3));
+        let list = octo.get("/repos/octo/app/issues").json.as_array().unwrap().len();
+        let said = octo.get(COMMENTS).json.as_array().map_or(0, Vec::len);
+        (list, said, octo.get("/repos/octo/app/issues/1").json["labels"][0]["name"] == "bug")
+    };
+    assert_eq!(behind(1), (1, 1, true));
+    assert_eq!(behind(2), (1, 1, false));
+    assert_eq!(behind(3), (1, 0, false));
+    assert_eq!(behind(4), (0, 0, false));
+    assert_eq!(octo.get("/repos/octo/app/issues").json.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_request_can_arrive_twice_and_an_element_be_on_two_pages() {
+    let (hub, octo, _dir) = world();
+    hub.inject(Fault::twice("POST", "/comments"));
+    assert_eq!(octo.send("POST", COMMENTS, Some(&json!({"body": "x"}))).status, 201);
+    assert_eq!(comments(&hub), 2);
+    let page = |n: u64| {
+        let page = octo.get(&format!("{COMMENTS}?per_page=1&page={n}"));
+        page.json.as_array().unwrap().iter().map(|c| c["id"].clone()).collect::<Vec<_>>()
+    };
+    let (first, second) = (page(1), page(2));
+    hub.inject(Fault::repeat("GET", "page=2"));
+    assert_eq!(page(2), [first[0].clone(), second[0].clone()]);
+}
+
+#[test]
+fn weather_comes_and_goes_and_is_noted() {
+    let (hub, octo, _dir) = world();
+    hub.set_weather(Some(Weather::new(1, 1000, &[Trouble::SignedOut])));
+    assert_eq!(octo.get("/user").status, 401);
+    hub.set_weather(None);
+    assert_eq!(octo.get("/user").status, 200);
+    assert_eq!(hub.struck().into_iter().collect::<Vec<_>>(), [(Trouble::SignedOut, 1)]);
+    let noted: Vec<_> = hub.exchanges().iter().map(|e| (e.weather, e.injected)).collect();
+    assert_eq!(noted, [(Some(Trouble::SignedOut), true), (None, false)]);
 }
 
 #[test]

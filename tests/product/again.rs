@@ -1,6 +1,9 @@
 //! Nothing is taken twice: not at once, and not tick after tick.
 
+use std::time::Duration;
+
 use claude_workers::domain::Outcome;
+use claude_workers::fakehub::Fault;
 use claude_workers::store::{AssignLock, Root};
 
 use crate::world::{APP, Config, World};
@@ -87,4 +90,19 @@ fn twenty_assigns_at_once_start_each_issue_once() {
     heads.sort();
     assert_eq!(heads, ["issue-1", "issue-2"]);
     assert_eq!(world.runs().len(), 2);
+}
+
+#[test]
+fn a_run_that_is_over_before_its_tick_is_not_begun_again_in_that_tick() {
+    let world =
+        World::with(&Config { sandbox: "mode = 'none'", ..Config::default() }, &["01", "02"]);
+    world.issue("One");
+    world.issue("Two");
+    // When it is said that the second issue is gone, so that the tick plans once more, the run on the
+    // first has long ended.
+    world.hub.inject(Fault::answer("GET", "/issues/2", 410).late(Duration::from_secs(8)));
+    world.cron(&["assign"]).says("worker 01 works on octo/app#1");
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+    assert_eq!(world.pulls().len(), 1);
 }

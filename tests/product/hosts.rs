@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use claude_workers::domain::Outcome;
+use claude_workers::fakehub::Fault;
 use claude_workers::store::{self, Root, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -175,6 +176,74 @@ fn a_host_that_was_paused_for_longer_than_its_claim_publishes_nothing() {
     other.tick();
     assert_eq!(other.outcomes(), [Outcome::Succeeded]);
     assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
+/// On `host` a dispatcher died after it had written down that its worker 01 gets issue 1, as the first
+/// host's has it, and before it had claimed the issue.
+fn died_before_its_claim(world: &World, host: &Host<'_>) {
+    let text = fs::read_to_string(world.task("01")).unwrap();
+    let mut run: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let all = run.as_object_mut().unwrap();
+    all.retain(|key, _| !["claim", "branch", "base", "baseSha", "pid", "agent"].contains(&&**key));
+    all.insert("run".into(), "20261121T071500-dead".into());
+    all.insert("phase".into(), "claimed".into());
+    let task = host.root.record(&"01".parse().unwrap()).task();
+    fs::create_dir_all(task.parent().unwrap()).unwrap();
+    fs::write(task, serde_json::to_vec(&run).unwrap()).unwrap();
+}
+
+#[test]
+fn a_run_that_never_had_its_issue_leaves_the_label_of_the_host_that_has_it() {
+    let world = at_work(&Config::default());
+    let other = Host::new(&world, "b", &["01"]);
+    died_before_its_claim(&world, &other);
+    other.tick();
+    assert_eq!(other.outcomes(), [Outcome::NotStarted]);
+    assert_eq!(world.labels(1), ["worker:01"], "it is the first host's");
+    fs::remove_file(world.home("01").join("wait")).unwrap();
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
+#[test]
+fn a_run_that_gets_its_issue_late_does_not_begin_with_what_is_done_or_waits_for_a_person() {
+    for (then, labels, pulls) in
+        [("exit 1", &["worker:01", "blocked"][..], 0), ("commit a b", &[], 1)]
+    {
+        let world = at_work(&Config::default());
+        let other = Host::new(&world, "b", &["01"]);
+        died_before_its_claim(&world, &other);
+        world.agent(then);
+        world.kill_supervisor("01");
+        world.tick();
+        assert_eq!(world.labels(1), labels);
+        world.agent("mark again; commit a b");
+        other.tick();
+        assert_eq!(other.outcomes(), [Outcome::NotStarted], "{then}");
+        assert_eq!(world.labels(1), labels);
+        assert_eq!(world.pulls().len(), pulls);
+        assert_eq!((world.comments(1).len(), world.marks().len()), (1, 1), "{then}");
+    }
+}
+
+#[test]
+fn what_another_host_has_ended_since_the_look_is_not_begun() {
+    let world = World::new();
+    world.agent("exit 1");
+    world.issue("One");
+    world.tick();
+    assert_eq!(world.labels(1), ["worker:01", "blocked"]);
+    let (comments, pulls) = (world.comments(1), world.pulls());
+    // To the other host it looks as it was before the label, the comment and the label.
+    let other = Host::new(&world, "b", &["02"]);
+    world.hub.inject(Fault::stale("GET", "/issues?", 3));
+    world.hub.inject(Fault::stale("GET", "/issues/1", 3));
+    world.agent("mark again; commit a b");
+    other.tick();
+    assert_eq!((other.outcomes().len(), world.marks().len()), (0, 0));
+    assert_eq!(world.labels(1), ["worker:01", "blocked"]);
+    assert_eq!((world.comments(1), world.pulls()), (comments, pulls));
 }
 
 #[test]

@@ -117,15 +117,20 @@ fn an_agents_environment_is_a_short_list_without_the_token() {
     world.quiet();
     let log = world.cron(&["logs", "01"]).ok().out;
     assert!(!log.contains("SECRET") && !log.contains(TOKEN), "{log}");
-    assert!(log.contains("HTTPS_PROXY=http://127.0.0.1:9"), "{log}");
+    // The way out is the jail's own, not the host's.
+    assert!(log.contains("HTTPS_PROXY=http://127.0.0.1:3128"), "{log}");
     let known = [
         "BASH_ENV",
         "CLAUDE_WORKERS_OUTBOX",
         "CLAUDE_WORKERS_RUN",
         "CLAUDE_WORKERS_WORKER",
         "HOME",
+        "ALL_PROXY",
         "HTTPS_PROXY",
+        "HTTP_PROXY",
         "LANG",
+        "NODE_USE_ENV_PROXY",
+        "NO_PROXY",
         "OLDPWD",
         "PATH",
         "PWD",
@@ -135,6 +140,10 @@ fn an_agents_environment_is_a_short_list_without_the_token() {
         "TMPDIR",
         "USER",
         "_",
+        "all_proxy",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
     ];
     for name in log.lines().take_while(|l| !l.contains('=')) {
         assert!(known.contains(&name) || name.starts_with("GIT_"), "{name} in {log}");
@@ -156,14 +165,16 @@ fn nothing_in_a_home_or_a_clone_holds_the_token() {
 
 #[test]
 fn a_token_that_the_user_had_copied_is_in_the_home_and_where_it_was_asked_for() {
-    for (pass, in_the_environment) in [("pass_env = []", ""), ("pass_env = ['GH_TOKEN']", TOKEN)] {
+    // What it prints of the token shows that it has it, and the log does not tell the token.
+    let shown = "[redacted:github-token]";
+    for (pass, in_the_environment) in [("pass_env = []", ""), ("pass_env = ['GH_TOKEN']", shown)] {
         let world = World::bare(&Config { more: pass.to_owned(), ..Config::default() });
         let text = fs::read_to_string(world.config_file()).unwrap();
         fs::write(world.config_file(), text.replace("copy = []", "copy = ['gh_token']")).unwrap();
         world.hub.add_repo(&crate::world::app()).unwrap();
         world.init(&["01"]);
         let agent = "echo \"<$GH_TOKEN>\"; bash -c '. ~/.bashrc; echo \"<$GH_TOKEN>\"'";
-        assert_eq!(says(&world, agent), format!("<{in_the_environment}>\n<{TOKEN}>\n"));
+        assert_eq!(says(&world, agent), format!("<{in_the_environment}>\n<{shown}>\n"));
     }
 }
 

@@ -145,6 +145,7 @@ fn every_command_prints_what_is_documented_of_it() {
     as_documented("refresh", &[json(&["refresh", "02"], 0)]);
     as_documented("rm", &[json(&["rm", "02", "-y"], 0)]);
     as_documented("doctor", &[json(&["doctor"], 1)]);
+    as_documented("egress", &[asked_of_the_network(&world)]);
     let whole = json(&["show", "01"], 0);
     world.configure(&Config { more: "[retention]\nlogs = '0s'".into(), ..config });
     // A home half made, by somebody who is still at it.
@@ -156,6 +157,15 @@ fn every_command_prints_what_is_documented_of_it() {
     held.set_modified(then.into()).unwrap();
     as_documented("gc", &[json(&["gc"], 1)]);
     as_documented("show", &[whole, json(&["show", "01"], 0)]);
+}
+
+/// Of an agent that reaches one host and is refused another.
+fn asked_of_the_network(world: &World) -> Value {
+    world.agent("mark asked; git ls-remote https://evil.example/x.git; true");
+    world.cron(&["dispatch", "-r", APP, "-p", "Ask", "-w", "01"]).ok();
+    let idle = || matches!(store::worker(&world.root, "01".parse().unwrap()).state, State::Idle);
+    world.wait_until("worker 01 is idle", idle);
+    serde_json::from_str(&world.cron(&["egress", "01", "--json"]).ok().out).unwrap()
 }
 
 #[test]

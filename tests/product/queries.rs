@@ -61,6 +61,7 @@ fn status_shows_each_state() {
       claimed  [time]
       attempt  1
       sandbox  bwrap
+      network  proxy
       branch  task-[run]
       base  trunk
       supervisor  pid [n]
@@ -72,6 +73,7 @@ fn status_shows_each_state() {
       "version": 1,
       "root": "[dir]/home/workers",
       "sandbox": "bwrap",
+      "network": "proxy",
       "workers": [
         {
           "id": "02",
@@ -103,6 +105,7 @@ fn status_shows_each_state() {
               "graceSecs": [n]
             },
             "sandbox": "bwrap",
+            "network": "proxy",
             "elapsedSecs": [n],
             "quietSecs": [n]
           }
@@ -182,6 +185,7 @@ fn history_and_logs_show_how_runs_ended() {
       },
       "minutes": 1,
       "model": null,
+      "network": "proxy",
       "phase": "publishing",
       "phaseAt": "[time]",
       "pid": [n],

@@ -12,6 +12,8 @@ pub struct Config {
     pub assign: &'static str,
     pub limits: &'static str,
     pub sandbox: &'static str,
+    /// `None`: the embedded GitHub may be reached, so that agents can leave marks there.
+    pub network: Option<String>,
     pub credentials: &'static str,
     /// More sections.
     pub more: String,
@@ -24,6 +26,7 @@ impl Default for Config {
             assign: "",
             limits: "",
             sandbox: "",
+            network: None,
             credentials: "copy = []",
             more: String::new(),
         }
@@ -40,6 +43,7 @@ impl Config {
              [assign]\n{assign}\n\
              [limits]\n{limits}\n\
              [sandbox]\nread_only = ['{agents}']\n{sandbox}\n\
+             [network]\n{network}\n\
              [git]\nfetch_max_age = '0s'\n\
              [executors.agent]\n\
              command = ['/bin/sh', '{agents}/agent.sh', '{{prompt_file}}', '{{issue}}', '{{model}}']\n\
@@ -50,11 +54,17 @@ impl Config {
             assign = self.assign,
             limits = self.limits,
             sandbox = self.sandbox,
+            network = self.network.clone().unwrap_or_else(|| marks(hub)),
             credentials = self.credentials,
             agents = agents.display(),
             more = self.more,
         )
     }
+}
+
+fn marks(hub: &FakeHub) -> String {
+    let url = hub.server_url();
+    format!("allow_local = ['{}']", url.strip_prefix("http://").unwrap_or(url))
 }
 
 /// What a command said and how it ended.

@@ -93,7 +93,7 @@ impl Account {
             let view = &seen[name];
             let has = pulls.get(name).map_or(0, Vec::len);
             let mut runs = of_issue.remove(name).unwrap_or_default();
-            runs.sort_by_key(|run| run.started_at);
+            runs.sort_by_key(|run| run.ended_at);
             let told: Vec<String> = runs.iter().map(|run| told(run)).collect();
             let mut not =
                 |what: &str| wrong.push(format!("{name:?} ({fate:?}): {what}: {told:#?}"));

@@ -85,7 +85,7 @@ impl Host {
                     ticks.push(self.start(&["assign"]));
                 }
             }
-            thread::sleep(Duration::from_millis(100 + chance.up_to(900)));
+            thread::sleep(Duration::from_millis(100 + chance.up_to(600)));
         }
         for mut tick in ticks {
             let _ = tick.wait();

@@ -24,7 +24,7 @@ impl Options {
             seed: number("SOAK_SEED", RandomState::new().hash_one(0) >> 32),
             issues: number("SOAK_ISSUES", 60),
             hosts: number("SOAK_HOSTS", 3),
-            workers: number("SOAK_WORKERS", 5),
+            workers: number("SOAK_WORKERS", 8),
             weather: number("SOAK_WEATHER", 30),
             kill_every: number("SOAK_KILL_MS", 400),
             jailed: number("SOAK_JAILED", 1),

@@ -10,6 +10,7 @@ use claude_workers::fakehub::{
     Chance, FakeHub, IssueView, NewIssue, NewRepo, Options as HubOptions,
 };
 
+use crate::check;
 use crate::host::Host;
 use crate::options::Options;
 use crate::processes;
@@ -223,7 +224,7 @@ impl World {
         let end = Instant::now() + Duration::from_mins(5);
         let mut quiet = 0;
         let mut turn = 0;
-        while quiet < 2 && Instant::now() < end {
+        while quiet < 2 && Instant::now() < end && check::at_any_time(self).is_empty() {
             self.time_passes();
             self.person_looks();
             for host in &self.hosts {

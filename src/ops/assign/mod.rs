@@ -175,6 +175,9 @@ async fn pair(
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
                 Ok(started) => {
+                    // Its run may be over before this tick is, and nothing on the list shows it.
+                    let held = Skip::Held(assignment.worker.clone());
+                    verdicts.insert(assignment.issue, Verdict::Refused(held));
                     idle.retain(|id| *id != assignment.worker);
                     report.started.push(started);
                     continue;

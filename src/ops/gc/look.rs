@@ -20,7 +20,7 @@ use crate::plan::gc::{
 };
 use crate::store::{
     self, Archived, Line, Skipped, State, TEMPORARY, Worker, WorkerLock, patch_name, read_bounded,
-    run_id_at_end,
+    run_id_at_end, unpublished_name,
 };
 
 /// Looks at everything; what cannot be looked into is added to `left`.
@@ -124,8 +124,10 @@ fn see_run(one: &Archived, line: Line, files: &HashMap<String, Metadata>) -> See
     let name = |ending: &str| format!("{}.{ending}", one.stem);
     let pieces = [
         (Thing::Log, name("log")),
+        (Thing::EgressLog, name("egress.log")),
         (Thing::SupervisorLog, name("supervisor.log")),
         (Thing::Patch, patch_name(&line.repo, &line.run)),
+        (Thing::Patch, unpublished_name(&line.repo, &line.run)),
         (Thing::Record, name("json")),
     ];
     let piece = |(thing, name): (Thing, String)| {
@@ -146,7 +148,7 @@ fn see_run(one: &Archived, line: Line, files: &HashMap<String, Metadata>) -> See
 
 /// Whether it is named as a file of a run and no such run has a record here.
 fn is_orphan(name: &str, known: &BTreeSet<RunId>) -> bool {
-    let stem = [".supervisor.log", ".log", ".patch", ".cleared"]
+    let stem = [".supervisor.log", ".egress.log", ".log", ".patch", ".cleared"]
         .iter()
         .find_map(|ending| name.strip_suffix(ending));
     stem.and_then(run_id_at_end).is_some_and(|run| !known.contains(&run))

@@ -38,6 +38,8 @@ const DEAD: Duration = Duration::from_hours(24);
 pub enum Thing {
     /// What an agent wrote.
     Log,
+    /// What an agent asked of the network.
+    EgressLog,
     /// What a supervisor had to say of itself.
     SupervisorLog,
     /// What an earlier run left uncommitted.
@@ -64,6 +66,7 @@ impl Thing {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::EgressLog => "egress log",
             Self::SupervisorLog => "supervisor log",
             Self::Patch => "patch",
             Self::Record => "record",

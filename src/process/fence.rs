@@ -1,0 +1,75 @@
+//! A control group around a jail, for root alone: the kernel does not count root's processes against
+//! its limit, whatever user id the jail shows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::tree::descendants_of;
+use crate::domain::Rlimits;
+
+/// Where control groups are.
+const TOP: &str = "/sys/fs/cgroup";
+
+/// A control group that is removed again, once nobody is in it.
+#[derive(Debug)]
+pub struct Fence(Vec<PathBuf>);
+
+impl Fence {
+    /// Puts a process and everything that has come from it into groups of this name, whose limits hold
+    /// for all of them together. A name that was left behind is used again. Where a group cannot be
+    /// made (or is not needed) there is none: the limits of each process hold anyway.
+    #[must_use]
+    pub fn around(pid: u32, name: &str, rlimits: &Rlimits) -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return None;
+        }
+        let top = Path::new(TOP);
+        let unified = top.join("cgroup.controllers").is_file();
+        let (processes, memory) =
+            (rlimits.processes.to_string(), rlimits.memory.map(|m| m.to_string()));
+        let dir = |controller: &str| {
+            let top = if unified { top.to_owned() } else { top.join(controller) };
+            top.is_dir().then(|| top.join(name))
+        };
+        let of_memory = if unified { "memory.max" } else { "memory.limit_in_bytes" };
+        let wanted = [("pids", "pids.max", Some(processes)), ("memory", of_memory, memory)];
+        let mut fence = Self(Vec::new());
+        for (controller, file, limit) in wanted {
+            let (Some(dir), Some(limit)) = (dir(controller), limit) else { continue };
+            let made = fs::create_dir(&dir).is_ok() || dir.is_dir();
+            if made && !fence.0.contains(&dir) {
+                fence.0.push(dir.clone());
+            }
+            // Without the controller a group limits nothing, and does no harm.
+            let _ = fs::write(dir.join(file), limit);
+        }
+        for dir in &fence.0 {
+            let procs = dir.join("cgroup.procs");
+            let _ = fs::write(&procs, pid.to_string());
+            // What comes from those that are in is in as well; what came before is fetched.
+            for _ in 0..3 {
+                for one in descendants_of(pid) {
+                    let _ = fs::write(&procs, one.to_string());
+                }
+            }
+        }
+        Some(fence)
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // The last of them may still be on their way out.
+            for _ in 0..50 {
+                match fs::remove_dir(dir) {
+                    Err(e) if e.raw_os_error() == Some(nix::errno::Errno::EBUSY as i32) => {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
