@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
+use super::init::load_values;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
@@ -16,7 +16,6 @@ use crate::domain::{
     AllowedText, CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId,
     WorkerId, text,
 };
-use crate::failpoint::{Trouble, around, place};
 use crate::github::{ErrorKind, GitHub};
 use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -75,6 +74,7 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
+    load_values(&ctx.root, lock.worker())?;
     let (issue, mut old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
@@ -318,6 +318,7 @@ fn record(
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
+        clock_set_secs: 0,
         cleared: false,
     }
 }
@@ -407,9 +408,12 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let open = || File::options().create(true).append(true).mode(0o600).open(&log_path);
-    let log = around(Trouble::Disk, || format!("open {}", place(&log_path)), open)
-        .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    let log = store::open_in_place(&log_path, File::options().append(true));
+    let log = log.map_err(|e| fail(e.to_string()))?;
+    // A run that waits for weeks is taken up at every tick, and each time may have something to say.
+    if log.metadata().is_ok_and(|meta| meta.len() > MAX_SUPERVISOR_LOG) {
+        log.set_len(0).map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    }
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
     let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
     own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
@@ -420,13 +424,16 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
         Some(Ok(1)) if ready == READY => Ok(child.id()),
         _ => {
             let _ = child.wait();
-            let said = std::fs::read(&log_path).unwrap_or_default();
+            let said = store::read_start(&log_path, 2 * MAX_SUPERVISOR_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
             let last = text::one_line(text::tail(&said, 400), 400);
             Err(fail(if last.is_empty() { "it ended at once".into() } else { last }))
         }
     }
 }
+
+/// A log that is longer is begun anew before a supervisor is started.
+const MAX_SUPERVISOR_LOG: u64 = 1 << 20;
 
 /// What a supervisor says when it has the lock and its record.
 pub(super) const READY: [u8; 1] = *b"+";

@@ -146,9 +146,9 @@ impl<'a> Hold<'a> {
     }
 
     /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
-    /// earlier attempt gets its full time again. A run whose dispatcher died before it could say that
-    /// it had the claim gets it only if nobody else has ever had it: what others have done to the
-    /// issue since the dispatcher looked, nobody has looked at.
+    /// earlier attempt gets its full time again. A run whose dispatcher died before it had the
+    /// claim gets it only if nobody else has ever had it: what others have done to the issue since the
+    /// dispatcher looked, nobody has looked at.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
@@ -157,8 +157,8 @@ impl<'a> Hold<'a> {
             still_ours(self.ctx, run)?;
             let first = match self.read()? {
                 None => self.swap(run, None, 1)?,
-                Some(found) if self.is_of(&found.claim, &run.run) && found.claim.epoch == 1 => {
-                    self.swap(run, Some(&found.id), 1)?
+                Some(found) if self.is_of(&found.claim, &run.run) => {
+                    self.swap(run, Some(&found.id), found.claim.epoch)?
                 }
                 Some(_) => None,
             };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
+use super::patience::{self, is_full};
 use super::step::record;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, secrets};
@@ -75,7 +76,7 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
     };
     let hold = Hold::of(ctx, &run)?;
     let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
-    if let (Some(hold), None, true) = (&hold, &run.claim, never_started) {
+    if let (Some(hold), None, None, true) = (&hold, &run.claim, &run.relieves, never_started) {
         // It never had the issue: what is there to be seen of it is another host's.
         let _ = hold.release(&run.run);
         let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
@@ -274,10 +275,10 @@ impl Publishing<'_> {
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         let at = uptime();
         let moved = git.push(&imported, &url, branch, base, fence).map_err(|e| {
-            let why = e.to_string();
-            // Git did not even run, or the disk is full: no word of the remote's.
+            // Git did not even run: no word of the remote's.
             let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
-            let later = ours || looks_passing(&why);
+            let why = patience::why(self.ctx, e.to_string());
+            let later = ours || looks_passing(&why) || is_full(&why);
             if later { Refused::Later(why) } else { Refused::Final(why) }
         })?;
         self.claim = moved.map(|claim| (claim, at));

@@ -9,7 +9,7 @@ use claude_workers::plan::{
 };
 
 use crate::world::{
-    At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, run_id, worker_of,
+    Agent, At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, run_id, worker_of,
 };
 use crate::{Config, Variant};
 
@@ -149,12 +149,21 @@ impl Turn<'_> {
 
     /// One outcome of the step.
     pub(crate) fn go(&mut self, what: &'static str, act: impl FnOnce(&mut State, &mut Process)) {
-        let mut state = self.state.clone();
+        let (mut state, cfg) = (self.state.clone(), self.cfg);
         let mut me = state.processes.remove(self.i);
         act(&mut state, &mut me);
         let worker = me.worker;
-        if me.at == At::Publish && me.task.is_some_and(|t| t.ended != Some(Outcome::Succeeded)) {
+        if me.at == At::Publish
+            && let Some(task) = &mut me.task
+            && task.ended != Some(Outcome::Succeeded)
+        {
             (me.at, me.back) = (At::Own, At::Comments);
+            let never = matches!(task.agent, None | Some(Agent::NotStarted));
+            let never = never && task.relieves.is_none();
+            if cfg.claims() && task.claim.is_none() && never {
+                // It never had the issue, and says nothing about it.
+                (task.ended, me.at) = (Some(Outcome::NotStarted), At::Finish);
+            }
         }
         if me.at == At::OffRelieved && me.task.is_some_and(|t| t.relieves.is_none()) {
             me.at = At::Finish;
@@ -469,7 +478,7 @@ fn swapped(p: &mut Process, won: Option<bool>) {
             if let Some(task) = &mut p.task {
                 task.claim = Some(held);
             }
-            Some(if p.supervises { At::Prepare } else { At::SaveClaim })
+            Some(if p.supervises { At::SaveKept } else { At::SaveClaim })
         }
         (At::TakeNew, Some(false)) if !p.supervises => Some(At::TakeRead),
         _ => {

@@ -47,8 +47,8 @@ impl Turn<'_> {
                 match (task.claim, is_ours(s, p)) {
                     (None, _) if held => refused(p),
                     _ if !cfg.claims() => p.at = At::Prepare,
-                    (None, Some(found)) if found.epoch == 1 => {
-                        (p.from, p.epoch, p.at) = (Some(found.id), 1, At::KeepSwap);
+                    (None, Some(found)) => {
+                        (p.from, p.epoch, p.at) = (Some(found.id), found.epoch, At::KeepSwap);
                     }
                     (None, _) if s.remote.claim.is_none() => p.at = claim_first(p, cfg),
                     // Others have been there since its dispatcher looked.
@@ -60,13 +60,19 @@ impl Turn<'_> {
                     _ => refused(p),
                 }
             }),
+            At::SaveKept => self.save("records its claim", |p| p.at = At::Prepare),
             At::Prepare => self.prepare(),
             At::BriefLabel => self.request("labels the issue", put_label(cfg), |_, p, told| {
                 p.at = if told == Told::Done { At::EnterRunning } else { At::NotStarted };
             }),
-            At::EnterRunning => self.save("starts the agent", |p| {
+            At::EnterRunning => self.go("starts the agent", |s, p| {
                 phase(p, Phase::Running);
                 p.at = At::Agent;
+                s.disks[usize::from(p.worker)].task = p.task;
+                if s.remote.blocked && p.task.is_some_and(|t| t.claim.is_some_and(|c| c.age < TTL))
+                {
+                    s.wrong = Some("an agent works on an issue that waits for a person");
+                }
             }),
             At::NotStarted => self.save("could not start", |p| {
                 phase(p, Phase::Verifying);
@@ -127,7 +133,7 @@ impl Turn<'_> {
                 let name = name.as_str();
                 task.branch = Some(if name == "issue-1" { 0 } else { nth(name) - 1 });
             }
-            let passed_over = 1..task.branch.unwrap_or(0);
+            let passed_over = 0..task.branch.unwrap_or(0);
             let labelled = s.remote.labels & 1 << cfg.name(p.worker) != 0;
             p.at = match labelled {
                 _ if passed_over.into_iter().any(|n| s.remote.pulls.contains(&n)) => At::NotStarted,

@@ -132,6 +132,7 @@ pub(crate) enum At {
     TakeUp,
     Keep,
     KeepSwap,
+    SaveKept,
     Prepare,
     BriefLabel,
     EnterRunning,
@@ -160,11 +161,11 @@ impl At {
     /// Whether it touches the own disk alone.
     pub(crate) fn is_local(self) -> bool {
         use At::{
-            Archive, EnterRunning, Forget, NotStarted, Remove, SaveClaim, Start, TakeUp, Verify,
-            Write,
+            Archive, EnterRunning, Forget, NotStarted, Remove, SaveClaim, SaveKept, Start, TakeUp,
+            Verify, Write,
         };
         matches!(self, Write | SaveClaim | Forget | Start | TakeUp | EnterRunning | NotStarted)
-            || matches!(self, Verify | Archive | Remove)
+            || matches!(self, Verify | Archive | Remove | SaveKept)
     }
 
     /// Whether it is done by the step `publish`, a process of its own.
