@@ -448,6 +448,9 @@ pub struct Run {
     /// The claim on the remote, as this host last wrote it (or was just about to).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimHeld>,
+    /// The worker of a host that is gone, whose label this run's end takes off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relieves: Option<WorkerId>,
     /// What the agent's process said, after `running`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentReport>,

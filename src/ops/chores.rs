@@ -123,7 +123,7 @@ async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), Str
     let say = |e: Failure| e.to_string();
     let hold = Hold::on(ctx, &chore.repo, chore.issue).map_err(say)?;
     if let Some(hold) = &hold
-        && hold.taken_over(&chore.run).map_err(say)?
+        && hold.taken_over(&chore.run).map_err(say)?.is_some()
     {
         // The labels are another host's now, or another run's.
         return Ok(());

@@ -26,6 +26,8 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
     let outcome = last.outcome()?;
     let ended_at = last.ended_at.unwrap_or(last.phase_at);
     match outcome {
+        // Another host took it over: what became of it there, GitHub says.
+        Outcome::Lost => None,
         Outcome::Succeeded => last.pr.as_ref().map(|pr| Skip::HasPull(pr.url.clone())),
         Outcome::NotStarted => {
             let failures = not_started_in_a_row(runs);
@@ -126,6 +128,12 @@ mod tests {
         // It ended by a clock that ran a year ahead.
         failed.ended_at = Some(at(500_000));
         assert_eq!(history_refuses(&[failed], &issue(20), at(30)), None);
+    }
+
+    #[test]
+    fn a_run_that_another_host_took_over_is_in_no_way() {
+        let lost = run(Outcome::Lost, 1);
+        assert_eq!(history_refuses(&[lost], &issue(0), at(2)), None);
     }
 
     #[test]
