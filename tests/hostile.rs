@@ -104,7 +104,7 @@ impl Stage {
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_mins(1), "waited for {what} in vain");
+        assert!(start.elapsed() < Duration::from_mins(5), "waited for {what} in vain");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -360,4 +360,62 @@ fn stop_leaves_the_task_for_a_person_and_not_for_the_next_tick() {
     assert_eq!(run.outcome(), Some(Outcome::Stopped));
     stage.ok(&["assign"]);
     assert!(stage.is_quiet());
+}
+
+/// What an agent does to its output and its processes, and how its run ends.
+#[test]
+fn whatever_an_agent_does_its_run_ends_and_nothing_of_it_is_left() {
+    let forks = "R='sleep 0.01; setsid sh -c \"$R\" >/dev/null 2>&1 &'; export R; \
+                 setsid sh -c \"$R\" & sleep 0.3; ";
+    let agents = [
+        ("forks without end", format!("{forks}{COMMIT}"), Outcome::Succeeded),
+        (
+            "ignores TERM and hangs",
+            "trap '' TERM; while :; do sleep 1; done".into(),
+            Outcome::TimedOut,
+        ),
+        ("closes its output", format!("exec >&- 2>&-; sleep 0.3; {COMMIT}"), Outcome::Succeeded),
+        ("closes its output and hangs", "exec >&- 2>&-; sleep 600".into(), Outcome::TimedOut),
+        (
+            "says no UTF-8",
+            format!("printf '\\377\\376\\300words\\n'; {COMMIT}"),
+            Outcome::Succeeded,
+        ),
+        ("does nothing", "exit 0".into(), Outcome::Deferred),
+        ("leaves who keeps its pipe", format!("setsid sleep 600 & {COMMIT}"), Outcome::Succeeded),
+        (
+            "says a gigabyte in one line",
+            format!("head -c 1073741824 /dev/zero | tr '\\0' x; {COMMIT}"),
+            Outcome::Succeeded,
+        ),
+    ];
+    for mode in ["", "[sandbox]\nmode = 'none'"] {
+        for (about, script, wanted) in &agents {
+            // Once is enough for what takes long.
+            if about.contains("gigabyte") && !mode.is_empty() {
+                continue;
+            }
+            let silence = if *wanted == Outcome::TimedOut { "1s" } else { "1h" };
+            let limits = format!("{mode}\n[limits]\nsilence = '{silence}'\ngrace = '1s'\n");
+            let stage = Stage::with(&sh(script), &limits);
+            stage.ok(&["init", "01"]);
+            stage.ok(&["dispatch", "-r", REPO, "-i", "1"]);
+            let run = stage.quiet().remove(0);
+            assert_eq!(ended(&run).0, *wanted, "{about} {mode}: {:?}", run.ended);
+            let record = stage.root.record(&run.worker);
+            let log = record.completed().join(format!("{}.log", run.archive_stem()));
+            let len = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+            assert!(len < (512 << 20) + (2 << 20), "{about}: {len} bytes");
+            // Everything that it started bears its home in its environment.
+            let home = stage.root.home(&run.worker).display().to_string();
+            until("its processes to be gone", || !processes(&home));
+        }
+    }
+}
+
+/// Whether there is a process with these words in its environment.
+fn processes(words: &str) -> bool {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    pids.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok())
+        .any(|environment| String::from_utf8_lossy(&environment).contains(words))
 }

@@ -129,6 +129,8 @@ fn no_source_file_is_longer_than_eight_hundred_lines() {
 /// it, or beside one; and why that is right.
 const RAW_EFFECTS: &[(&str, &str)] = &[
     ("cli/man.rs", "pages for a person, where the person said"),
+    ("egress/forward.rs", "in the jail"),
+    ("egress/log.rs", "a log, opened by a process of its own that tells when it is ready"),
     ("failpoint.rs", "what strikes cannot be struck"),
     ("git/clone.rs", "in the jail, where there is no such environment"),
     (
@@ -144,7 +146,9 @@ const RAW_EFFECTS: &[(&str, &str)] = &[
     ("home/staging.rs", "a home half made is moved to its place whole"),
     ("home/tree.rs", "a home half made"),
     ("ops/dispatch.rs", "is a point"),
+    ("ops/egress.rs", "a socket and a file of names, made anew for each run"),
     ("ops/gc/mod.rs", "what is removed is needed by nobody"),
+    ("ops/jailing.rs", "a directory for a trial"),
     ("ops/prepare.rs", "is a point"),
     ("ops/remove.rs", "a person's command, with steps of its own"),
     ("ops/supervise.rs", "is a point"),
@@ -152,9 +156,11 @@ const RAW_EFFECTS: &[(&str, &str)] = &[
     ("ops/update/place.rs", "no part of a run"),
     ("process/cgroup.rs", "no file but a group of processes, which goes when they do"),
     ("process/command.rs", "is the place"),
+    ("process/fence.rs", "no file but the limits of a group of processes"),
     ("sandbox/inside.rs", "in the jail"),
     ("store/atomic.rs", "is the place"),
     ("store/lock.rs", "is the place"),
+    ("store/record.rs", "what a person sets aside, with steps of its own"),
     ("store/retire.rs", "a person's command, with steps of its own"),
 ];
 

@@ -32,7 +32,7 @@ type Res<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 type Measure = fn(&Workshop, &mut Table) -> Res;
 
-const SECTIONS: [(&str, Measure); 9] = [
+const SECTIONS: [(&str, Measure); 10] = [
     ("start", starting::measure),
     ("status", status::measure),
     ("history", history::measure),

@@ -13,7 +13,8 @@ use crate::ops::{Context, Failure};
 #[command(after_help = "\
 Examples:
   claude-workers reset 01
-  claude-workers reset 01 --force      also if it is busy: stops it first
+  claude-workers reset 01 --force      also if it is busy: stops it first; if it is broken: sets
+                                       aside the record that cannot be read
 
 The run is archived with its true outcome; the labels `worker:NN` and `blocked` are taken off the
 issue, also of a run that was archived already, so that `assign` may take it again. The clone stays.")]
@@ -21,7 +22,8 @@ pub(super) struct Args {
     /// The worker
     #[arg(value_name = "ID")]
     id: WorkerId,
-    /// Stop it if it is busy; give up work that waits to be published
+    /// Stop it if it is busy; give up work that waits to be published; set aside a record that
+    /// cannot be read
     #[arg(short, long)]
     force: bool,
     /// Print what was done as JSON
@@ -40,11 +42,15 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let done = done?;
     if args.json {
         print::json(&serde_json::json!({
-            "version": 1, "worker": args.id, "run": done.run, "left": done.left,
+            "version": 1, "worker": args.id, "run": done.run, "setAside": done.set_aside,
+            "left": done.left,
         }))?;
     } else {
-        let cleared = done.run.as_ref().map(|run| format!("{} is cleared", run.subject()));
-        let what = cleared.unwrap_or_else(|| "there was nothing to clear".to_owned());
+        let what = match (&done.run, &done.set_aside) {
+            (Some(run), _) => format!("{} is cleared", run.subject()),
+            (None, Some(aside)) => format!("its record is set aside as {}", aside.display()),
+            (None, None) => "there was nothing to clear".to_owned(),
+        };
         args.quiet.out(&format!("worker {} is idle; {what}\n", args.id));
     }
     if done.left.is_empty() {

@@ -9,6 +9,10 @@ use serde::Deserialize;
 use super::Error;
 use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern, text};
 use crate::plan::egress::{Registry, Rule};
+use crate::store::read_text;
+
+/// Nobody writes more by hand.
+const MAX: u64 = 4 << 20;
 
 /// Who may start work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -295,14 +299,22 @@ pub struct ExecutorSection {
     pub allow: Vec<Rule>,
 }
 
-/// Reads the file. `Ok(None)`: there is none, and none was asked for by name.
-pub(super) fn read(path: &Path, named: bool) -> Result<Option<File>, Error> {
-    let text = match std::fs::read_to_string(path) {
+/// Reads the file, and returns its text as well. `Ok(None)`: there is none, and none was asked for
+/// by name.
+pub(super) fn read(path: &Path, named: bool) -> Result<Option<(File, String)>, Error> {
+    let text = match read_text(path, MAX) {
         Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => return Ok(None),
+        // A link that leads nowhere means that one is wanted.
+        Err(e)
+            if e.kind() == std::io::ErrorKind::NotFound
+                && !named
+                && std::fs::symlink_metadata(path).is_err() =>
+        {
+            return Ok(None);
+        }
         Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
     };
-    parse(&text, path).map(Some)
+    Ok(Some((parse(&text, path)?, text)))
 }
 
 fn parse(text: &str, path: &Path) -> Result<File, Error> {

@@ -15,6 +15,7 @@ use crate::domain::{CredentialMode, JailMode, Limits, NetworkMode, RepoPattern, 
 use crate::plan::egress::{Registry, Rule};
 use crate::plan::gc::Retention;
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
+use crate::store::read_text;
 
 /// What the command line may override.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,8 @@ pub struct Settings {
     pub config_dir: PathBuf,
     /// The configuration file that was read, if there is one.
     pub config_file: Option<PathBuf>,
+    /// What it held.
+    pub config_text: String,
     /// The repositories to take issues from; `None`: those owned by the token's user.
     pub repos: Option<Vec<RepoPattern>>,
     /// The model, unless the task names one; `None`: the executor's own choice.
@@ -138,7 +141,9 @@ impl Settings {
         let path = named.clone().unwrap_or_else(|| config_dir.join("config.toml"));
         let file = file::read(&path, named.is_some())?;
         let config_file = file.is_some().then_some(path);
-        Self::resolve(file.unwrap_or_default(), flags, env, user_home, config_dir, config_file)
+        let (file, config_text) = file.unwrap_or_default();
+        let settings = Self::resolve(file, flags, env, user_home, config_dir)?;
+        Ok(Self { config_file, config_text, ..settings })
     }
 
     fn resolve(
@@ -147,7 +152,6 @@ impl Settings {
         env: &Env,
         user_home: PathBuf,
         config_dir: PathBuf,
-        config_file: Option<PathBuf>,
     ) -> Result<Self, Error> {
         let tilde = |path: PathBuf| match path.strip_prefix("~") {
             Ok(rest) => user_home.join(rest),
@@ -239,7 +243,8 @@ impl Settings {
         Ok(Self {
             root,
             config_dir,
-            config_file,
+            config_file: None,
+            config_text: String::new(),
             repos: file.repos,
             model: file.model,
             executor: file.executor.unwrap_or_else(|| CLAUDE.into()),
@@ -457,7 +462,7 @@ fn read_token(path: &Path) -> Result<SecretString, Error> {
     if meta.mode() & 0o077 != 0 {
         return Err(fail(format!("its mode is {:03o}, others may read it", meta.mode() & 0o777)));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    let text = read_text(path, 1 << 16).map_err(|e| fail(e.to_string()))?;
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err(fail("it must hold the token and nothing else".into()));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{BranchName, Filed, IssueNumber, PullRef, RepoSlug, RunId, WorkerId, text};
@@ -448,6 +448,9 @@ pub struct Run {
     /// The issue's claim on the remote, as this host last wrote it (or was just about to).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<ClaimHeld>,
+    /// The worker of a host that is gone, whose label this run's end takes off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relieves: Option<WorkerId>,
     /// What the agent's process said, after `running`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentReport>,
@@ -472,6 +475,10 @@ pub struct Run {
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// By how many seconds the clock was set while the present attempt was under way: ahead, or back
+    /// (negative).
+    #[serde(default, skip_serializing_if = "is_not_set")]
+    pub clock_set_secs: i64,
     /// Whether a person has cleared it with `reset` since; kept beside the record, which does not
     /// change any more.
     #[serde(skip)]
@@ -484,6 +491,11 @@ const MOST_TRIED: usize = 20;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_not_set(secs: &i64) -> bool {
+    *secs == 0
 }
 
 impl Run {
@@ -532,6 +544,7 @@ impl Run {
     /// Begins another attempt at it, in the phase that its supervisor starts in.
     pub fn begin_again(&mut self, now: Timestamp) {
         self.attempt = self.attempt.saturating_add(1);
+        self.clock_set_secs = 0;
         self.attempt_at = Some(now);
         self.pause = None;
         self.phase = Phase::Preparing;
@@ -561,14 +574,15 @@ impl Run {
     /// Whole minutes of the last attempt, rounded up, once it is over.
     #[must_use]
     pub fn minutes(&self) -> Option<i64> {
-        minutes(self.working_since(), self.ended_at?)
+        minutes(self.working_since(), self.ended_at?, self.clock_set_secs)
     }
 }
 
-/// Whole minutes between two times, rounded up.
+/// Whole minutes between two times, rounded up, if the clock was set in between by so many seconds.
 #[must_use]
-pub fn minutes(from: Timestamp, to: Timestamp) -> Option<i64> {
-    let took = to.duration_since(from).as_millis().max(0);
+pub fn minutes(from: Timestamp, to: Timestamp, clock_set_secs: i64) -> Option<i64> {
+    let set = SignedDuration::from_secs(clock_set_secs);
+    let took = to.duration_since(from).saturating_sub(set).as_millis().max(0);
     i64::try_from((took + 59_999) / 60_000).ok()
 }
 

@@ -152,8 +152,15 @@ impl Host {
     /// Makes a bare repository if it is not there: whole or not at all, because a git that was killed
     /// on the way leaves locks behind at which every later one fails.
     pub(super) fn make_bare(&self, what: &str, repository: &Path) -> Result<(), Error> {
-        if repository.join("HEAD").exists() {
+        let whole = ["HEAD", "objects", "refs"].iter().all(|part| repository.join(part).exists());
+        if whole {
             return Ok(());
+        }
+        if repository.exists() {
+            // Half of one, by whoever made it. Git adds what is missing.
+            let dir = repository.display().to_string();
+            let args = ["init", "--quiet", "--bare", "--template=", "--", &dir];
+            return self.local(what, None, &args, b"").map(drop);
         }
         let unexpected = |why: String| Error::Unexpected { what: what.to_owned(), why };
         let parent = repository.parent().unwrap_or(repository);

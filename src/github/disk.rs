@@ -17,9 +17,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint::{Trouble, around, place};
-use crate::store::TEMPORARY;
+use crate::store::{TEMPORARY, read_bounded};
 
 const VERSION: u32 = 1;
+/// No list of issues comes near this size.
+const MAX: u64 = 64 << 20;
 
 /// The two kinds of memory: they are forgotten for different reasons.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +109,7 @@ fn short_hash(value: &impl std::hash::Hash) -> String {
 }
 
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&read_bounded(path, MAX).ok()??).ok()
 }
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {

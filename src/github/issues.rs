@@ -1,5 +1,7 @@
 //! One issue and what was said about it.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use jiff::Timestamp;
 use serde_json::json;
@@ -95,7 +97,8 @@ impl GitHub {
             .map_err(|e| self.bad_answer(&what, &e.to_string()))
     }
 
-    /// The comments that were written or changed at or after `since` (`None`: all), oldest first.
+    /// The comments that were written or changed at or after `since` (`None`: all), oldest first, each
+    /// once: a list that changes while it is read can show one on two pages.
     pub async fn comments(
         &self,
         repo: &RepoSlug,
@@ -107,7 +110,9 @@ impl GitHub {
         let path = format!("{}/comments?per_page=100{since}", issue_path(repo, number));
         let what = format!("the comments of {repo}#{number}");
         let comments: Vec<wire::Comment> = self.all(&path, &what).await?;
-        Ok(comments.into_iter().map(Into::into).collect())
+        let mut seen = BTreeSet::new();
+        let comments = comments.into_iter().map(Comment::from);
+        Ok(comments.filter(|comment| seen.insert(comment.id)).collect())
     }
 
     /// Writes a comment.

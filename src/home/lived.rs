@@ -15,8 +15,11 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use tempfile::TempPath;
+
 use super::DIRS;
 use super::error::Error;
+use super::staging::STAGING;
 use super::tree::PRIVATE_DIR;
 use crate::store::rename_new;
 
@@ -85,7 +88,13 @@ impl Lived {
             let dir = self.make_way(relative, &mut aside)?;
             let name = name(relative)?;
             // A file or a link of this name is replaced, by what it is: nothing is followed.
-            match renameat(AT_FDCWD, from, &dir, name) {
+            let mut moved = renameat(AT_FDCWD, from, &dir, name);
+            let near = if moved == Err(Errno::EXDEV) { Some(copy_near(&dir, from)?) } else { None };
+            let from = near.as_deref().unwrap_or(from);
+            if near.is_some() {
+                moved = renameat(AT_FDCWD, from, &dir, name);
+            }
+            match moved {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
                     aside.push(move_aside(&dir, relative)?);
                     renameat(AT_FDCWD, from, &dir, name)?;
@@ -308,6 +317,21 @@ fn make_private(dir: &OwnedFd) -> io::Result<()> {
         fs::set_permissions(handle(dir), Permissions::from_mode(PRIVATE_DIR))?;
     }
     Ok(())
+}
+
+/// A copy of a file in a directory of the home, which is on another disk than the file. It is gone
+/// again unless it is renamed.
+fn copy_near(dir: &OwnedFd, from: &Path) -> io::Result<TempPath> {
+    let mut from = File::open(from)?;
+    let mut near = tempfile::Builder::new()
+        .prefix(STAGING)
+        .permissions(from.metadata()?.permissions())
+        .tempfile_in(handle(dir))?;
+    io::copy(&mut from, &mut near)?;
+    // Whatever the umask has taken away.
+    near.as_file().set_permissions(from.metadata()?.permissions())?;
+    near.as_file().sync_all()?;
+    Ok(near.into_temp_path())
 }
 
 /// Renames what is at `relative` (its last part, in `dir`) to a name that is free.

@@ -71,7 +71,8 @@ pub struct Blueprint<'a> {
     pub worker: &'a WorkerId,
     /// Its place, `<root>/<id>`, an absolute path.
     pub home: &'a Path,
-    /// Where it is built: `<root>/.pool`, on the same file system. Made if it is not there.
+    /// Where it is built: `<root>/.pool`, or beside the home if that is on another file system. Made
+    /// if it is not there.
     pub staging_parent: &'a Path,
     /// The user's directory of templates. It need not be there.
     pub templates: Option<&'a Path>,
@@ -156,7 +157,7 @@ pub fn create(blueprint: &Blueprint<'_>) -> Result<Report, Error> {
     if let Some(root) = home.parent() {
         tree::ensure_dir(root)?;
     }
-    let staging = Staging::begin(staging_parent, worker)?;
+    let staging = Staging::begin_for(home, staging_parent, worker)?;
     let mut tree = Tree::new(staging.path().to_owned());
     let mut report = furnish(blueprint, &mut tree)?;
     for dir in DIRS {

@@ -41,7 +41,7 @@ pub struct Ready<'a> {
 pub fn prepare<'a>(blueprint: &'a Blueprint<'a>) -> Result<Ready<'a>, Error> {
     tree::ensure_dir(blueprint.staging_parent)?;
     let placed = furniture::read(blueprint.furniture)?;
-    let staging = Staging::begin(blueprint.staging_parent, blueprint.worker)?;
+    let staging = Staging::begin_for(blueprint.home, blueprint.staging_parent, blueprint.worker)?;
     let mut tree = Tree::new(staging.path().to_owned());
     let mut report = furnish(blueprint, &mut tree)?;
     report.files = tree.finish()?;

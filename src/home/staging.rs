@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -22,7 +22,21 @@ pub(super) struct Staging {
     _alive: File,
 }
 
+/// Where a home at `home` is built: in `parent`, unless that is on another disk; then beside it.
+fn on_the_same_disk<'a>(parent: &'a Path, home: &'a Path) -> &'a Path {
+    let disk = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    match home.parent() {
+        Some(root) if disk(root).is_some() && disk(root) != disk(parent) => root,
+        _ => parent,
+    }
+}
+
 impl Staging {
+    /// Makes one for `home` in `parent`, or where it can be moved to its place from.
+    pub fn begin_for(home: &Path, parent: &Path, id: &WorkerId) -> Result<Self, Error> {
+        Self::begin(on_the_same_disk(parent, home), id)
+    }
+
     /// Makes one in `parent`, after removing those of earlier attempts for `id` that have died.
     pub fn begin(parent: &Path, id: &WorkerId) -> Result<Self, Error> {
         // One at a time, so that nobody sweeps a directory between its making and its locking.

@@ -1,7 +1,7 @@
 //! Labels that are to be taken off and could not be yet: a note on disk, so that a later tick does
 //! what could not be done now.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,10 @@ use super::hold::Hold;
 use super::{Context, Exit, Failure};
 use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId};
 use crate::github::{ErrorKind, GitHub};
-use crate::store::{make_private_dir, read_bounded, remove_file, write_private};
+use crate::store::{self, make_private_dir, read_bounded, remove_file, write_private};
+
+/// The format version of the notes.
+const VERSION: u32 = 1;
 
 /// Labels of one run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,19 +40,32 @@ fn may_have_blocked(run: &Run) -> bool {
 /// When the note cannot be written.
 pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
     let Some(issue) = run.issue else { return Ok(()) };
+    let blocked = may_have_blocked(run).then(|| BLOCKED_LABEL.to_owned());
+    let labels: Vec<String> = std::iter::once(run.worker.label()).chain(blocked).collect();
+    note_of(ctx, (&run.repo, issue), &run.run, &labels)
+}
+
+/// The same for a run of which no more is known.
+///
+/// # Errors
+/// When the note cannot be written.
+pub(super) fn note_of(
+    ctx: &Context,
+    (repo, issue): (&RepoSlug, IssueNumber),
+    run: &RunId,
+    labels: &[String],
+) -> Result<(), Failure> {
     make_private_dir(&dir(ctx))?;
     let chore = Chore {
-        version: 1,
-        repo: run.repo.clone(),
+        version: VERSION,
+        repo: repo.clone(),
         issue,
-        labels: std::iter::once(run.worker.label())
-            .chain(may_have_blocked(run).then(|| BLOCKED_LABEL.to_owned()))
-            .collect(),
-        run: run.run.clone(),
+        labels: labels.to_vec(),
+        run: run.clone(),
     };
     let json = serde_json::to_vec(&chore)
         .map_err(|e| Failure::new(Exit::Failed, format!("cannot note what is to be done: {e}")))?;
-    Ok(write_private(&path(ctx, &run.run), &json)?)
+    Ok(write_private(&path(ctx, run), &json)?)
 }
 
 fn path(ctx: &Context, run: &RunId) -> PathBuf {
@@ -66,10 +82,14 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
     for path in
         notes.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json"))
     {
-        let Some(bytes) = read_bounded(&path, 1 << 16)? else { continue };
-        let Ok(chore) = serde_json::from_slice::<Chore>(&bytes) else {
-            left.push(format!("{} cannot be understood", path.display()));
-            continue;
+        let chore = match read(&path) {
+            Ok(Some(chore)) => chore,
+            Ok(None) => continue,
+            // One that cannot be read is in nobody's way.
+            Err(why) => {
+                left.push(format!("{why}: it says which labels are to be taken off an issue"));
+                continue;
+            }
         };
         match do_one(ctx, github, &chore).await {
             Ok(()) => {
@@ -86,11 +106,24 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
     Ok(left)
 }
 
+/// `None`: it is gone.
+fn read(path: &Path) -> Result<Option<Chore>, store::Error> {
+    let Some(bytes) = read_bounded(path, 1 << 16)? else { return Ok(None) };
+    let broken =
+        |e: serde_json::Error| store::Error::Broken { path: path.to_owned(), why: e.to_string() };
+    let chore: Chore = serde_json::from_slice(&bytes).map_err(broken)?;
+    if chore.version > VERSION {
+        let found = u64::from(chore.version);
+        return Err(store::Error::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(Some(chore))
+}
+
 async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), String> {
     let say = |e: Failure| e.to_string();
     let hold = Hold::on(ctx, &chore.repo, chore.issue).map_err(say)?;
     if let Some(hold) = &hold
-        && hold.taken_over(&chore.run).map_err(say)?
+        && hold.taken_over(&chore.run).map_err(say)?.is_some()
     {
         // The labels are another host's now, or another run's.
         return Ok(());

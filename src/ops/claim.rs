@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::dispatch::Request;
+use super::queries::elapsed_secs;
 use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure};
 use crate::domain::{
@@ -58,7 +59,7 @@ fn what_it_does(worker: &store::Worker, now: Timestamp) -> String {
     match &worker.state {
         State::Idle | State::Starting => format!("worker {id} is just being taken"),
         State::Busy(run) => {
-            let minutes = (now.as_second() - run.working_since().as_second()).max(0) / 60;
+            let minutes = elapsed_secs(run, true, now) / 60;
             let pid = run.pid.map(|p| format!("pid {p}, ")).unwrap_or_default();
             format!("worker {id} is busy with {} ({pid}{minutes}m)", run.subject())
         }

@@ -13,7 +13,7 @@ use crate::process::command;
 use crate::store::{Root, Tools};
 
 /// Settings, environment and places, resolved once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The settings.
     pub settings: Settings,
@@ -132,10 +132,11 @@ impl Context {
         let mut own = command(program);
         // The words first: by them the program knows that it is called by itself.
         own.envs(self.env.all()).args(words);
-        for (flag, value) in [("--root", &self.flags.root), ("--config", &self.flags.config)] {
-            if let Some(value) = value {
-                own.arg(flag).arg(std::path::absolute(value).unwrap_or_else(|_| value.clone()));
-            }
+        // Resolved: it is started somewhere else, and a root is relative to where one is.
+        own.arg("--root").arg(self.root.path());
+        if let Some(config) = &self.flags.config {
+            own.arg("--config");
+            own.arg(std::path::absolute(config).unwrap_or_else(|_| config.clone()));
         }
         if let Some(url) = &self.flags.api_url {
             own.arg("--api-url").arg(url);

@@ -2,21 +2,20 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 
 use jiff::Timestamp;
 
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
+use super::init::load_values;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
 use crate::domain::{
-    AllowedText, CURRENT_VERSION, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId, WorkerId,
-    text,
+    AllowedText, CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId,
+    WorkerId, text,
 };
-use crate::failpoint::{Trouble, around, place};
 use crate::github::{ErrorKind, GitHub};
 use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -75,6 +74,7 @@ pub async fn dispatch(
     ctx.tool("git")?;
     enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
+    load_values(&ctx.root, lock.worker())?;
     let (issue, mut old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
@@ -94,34 +94,32 @@ pub async fn dispatch(
     if let Err(failure) = still_ours(ctx, &run) {
         return Err(forget(ctx, &lock, failure));
     }
-    let hold = Hold::of(ctx, &run)?;
+    let hold = match Hold::of(ctx, &run) {
+        Ok(hold) => hold,
+        Err(failure) => return Err(forget(ctx, &lock, failure)),
+    };
     if let Some(hold) = &hold {
-        match hold.take(&run, request.abandoned_by.is_some()) {
-            Ok(claim) => run.claim = Some(claim),
+        match claim(ctx, github, hold, &request, &run).await {
+            Ok(Taken { held, since }) => {
+                run.claim = Some(held);
+                if let Some((relieves, old)) = since {
+                    run.relieves = relieves.or(run.relieves);
+                    old_labels = old;
+                }
+            }
             Err(failure) => return Err(forget(ctx, &lock, failure)),
         }
-        store::write_task(&ctx.root, &lock, &run)?;
-    }
-    // Another host may have had the issue, and have ended its run, since it was looked at.
-    let not_first = run.claim.as_ref().is_some_and(|claim| claim.epoch > 1);
-    if let (Some(number), true) = (run.issue, not_first) {
-        match check_issue(ctx, github, number, &request, Some(lock.worker())).await {
-            Ok((_, old)) => old_labels = old,
-            Err(failure) => {
-                give_back(hold.as_ref(), &run);
-                return Err(forget(ctx, &lock, failure));
-            }
+        if let Err(e) = store::write_task(&ctx.root, &lock, &run) {
+            let failure = e.into();
+            return Err(give_back(ctx, github, Some(hold), &lock, &run, false, failure).await);
         }
     }
     if let Some(number) = run.issue
         && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
     {
-        give_back(hold.as_ref(), &run);
         // What GitHub refused it has not done; only where it did not answer the label may be on.
-        return Err(match failure.exit {
-            Exit::Failed => take_back(ctx, github, &lock, &run, failure).await,
-            _ => forget(ctx, &lock, failure),
-        });
+        let labelled = failure.exit == Exit::Failed;
+        return Err(give_back(ctx, github, hold.as_ref(), &lock, &run, labelled, failure).await);
     }
     match start_supervisor(ctx, &lock) {
         Ok(pid) => {
@@ -134,8 +132,7 @@ pub async fn dispatch(
             Ok(Dispatched { run, pid })
         }
         Err(failure) => {
-            give_back(hold.as_ref(), &run);
-            Err(take_back(ctx, github, &lock, &run, failure).await)
+            Err(give_back(ctx, github, hold.as_ref(), &lock, &run, true, failure).await)
         }
     }
 }
@@ -191,13 +188,62 @@ fn another(
     ))
 }
 
-/// Gives the claim back as far as that can be done now. It is in no way of this host's own next
-/// try, and for others it runs out.
-fn give_back(hold: Option<&Hold<'_>>, run: &Run) {
+/// A claim that was taken.
+struct Taken {
+    held: ClaimHeld,
+    /// If others have had it before: the worker of a host that is gone, and the workers whose labels
+    /// are to go.
+    since: Option<(Option<WorkerId>, Vec<WorkerId>)>,
+}
+
+/// Takes the claim. If others have had it, they may have ended their runs since the issue was looked
+/// at; it is looked at again before the claim is taken, so that a record with a claim is one of an
+/// issue that may be worked on.
+async fn claim(
+    ctx: &Context,
+    github: &GitHub,
+    hold: &Hold<'_>,
+    request: &Request,
+    run: &Run,
+) -> Result<Taken, Failure> {
+    let labelled = request.abandoned_by.is_some();
+    if !labelled && let Some(held) = hold.take_first(run)? {
+        return Ok(Taken { held, since: None });
+    }
+    let vacant = hold.look(run, labelled)?;
+    let old = match run.issue {
+        Some(number) => check_issue(ctx, github, number, request, Some(&run.worker)).await?.1,
+        None => Vec::new(),
+    };
+    Ok(Taken { held: hold.take(run, &vacant)?, since: Some((vacant.relieves, old)) })
+}
+
+/// Gives claim and label back as far as that can be done now. The claim is in no way of this host's
+/// own next try, and for others it runs out. `labelled`: the label may be on.
+async fn give_back(
+    ctx: &Context,
+    github: &GitHub,
+    hold: Option<&Hold<'_>>,
+    lock: &WorkerLock,
+    run: &Run,
+    labelled: bool,
+    failure: Failure,
+) -> Failure {
+    if run.relieves.is_some() {
+        // Without a claim nobody would know any more that the gone host's label may come off.
+        return Failure { hint: Some(KEPT.into()), ..failure };
+    }
     if let Some(hold) = hold {
         let _ = hold.release(&run.run);
     }
+    if labelled {
+        take_back(ctx, github, lock, run, failure).await
+    } else {
+        forget(ctx, lock, failure)
+    }
 }
+
+const KEPT: &str = "the record is kept, so that the next `assign` can carry on";
 
 /// With less than this no run gets far.
 const MIN_FREE: u64 = 64 << 20;
@@ -263,6 +309,7 @@ fn record(
         sandbox: ctx.settings.sandbox,
         network: ctx.settings.network.mode,
         claim: None,
+        relieves: request.abandoned_by.clone(),
         agent: None,
         work: None,
         ended: None,
@@ -271,6 +318,7 @@ fn record(
         labels_left: false,
         unsaid: Vec::new(),
         ended_at: None,
+        clock_set_secs: 0,
         cleared: false,
     }
 }
@@ -323,7 +371,7 @@ async fn take_back(
                 "{failure}; and the label {label} could not be taken off {}: {e}",
                 run.subject()
             ),
-            hint: Some("the record is kept, so that the next `assign` can carry on".into()),
+            hint: Some(KEPT.into()),
             exit: failure.exit,
         };
     }
@@ -360,9 +408,12 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             format!("the supervisor of worker {worker} did not start: {why}"),
         )
     };
-    let open = || File::options().create(true).append(true).mode(0o600).open(&log_path);
-    let log = around(Trouble::Disk, || format!("open {}", place(&log_path)), open)
-        .map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    let log = store::open_in_place(&log_path, File::options().append(true));
+    let log = log.map_err(|e| fail(e.to_string()))?;
+    // A run that waits for weeks is taken up at every tick, and each time may have something to say.
+    if log.metadata().is_ok_and(|meta| meta.len() > MAX_SUPERVISOR_LOG) {
+        log.set_len(0).map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
+    }
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
     let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
     own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
@@ -373,13 +424,16 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
         Some(Ok(1)) if ready == READY => Ok(child.id()),
         _ => {
             let _ = child.wait();
-            let said = std::fs::read(&log_path).unwrap_or_default();
+            let said = store::read_start(&log_path, 2 * MAX_SUPERVISOR_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
             let last = text::one_line(text::tail(&said, 400), 400);
             Err(fail(if last.is_empty() { "it ended at once".into() } else { last }))
         }
     }
 }
+
+/// A log that is longer is begun anew before a supervisor is started.
+const MAX_SUPERVISOR_LOG: u64 = 1 << 20;
 
 /// What a supervisor says when it has the lock and its record.
 pub(super) const READY: [u8; 1] = *b"+";

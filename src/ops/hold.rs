@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::claim::still_ours;
 use super::dispatch::fresh_uuid;
 use super::{Context, Exit, Failure};
 use crate::domain::{
@@ -28,6 +29,14 @@ pub(super) struct Hold<'a> {
     repo: RepoSlug,
     issue: IssueNumber,
     me: HostId,
+}
+
+/// A claim that may be taken: the record that is to be replaced, and the epoch of the next.
+pub(super) struct Vacant {
+    from: Option<String>,
+    epoch: u64,
+    /// The worker of a host that is gone, if it is one's.
+    pub(super) relieves: Option<WorkerId>,
 }
 
 impl<'a> Hold<'a> {
@@ -92,23 +101,30 @@ impl<'a> Hold<'a> {
         Ok(store::unchanged_for(&self.ctx.root, &self.repo, self.issue, id, &now)?)
     }
 
-    /// Takes the claim for a run that has none yet. `labelled`: the issue bears a label of the host
-    /// whose claim may be there.
+    /// Takes the claim on an issue that has never been claimed; most are such. `None`: this one has.
+    ///
+    /// # Errors
+    /// When it is not known who has it.
+    pub(super) fn take_first(&self, run: &Run) -> Result<Option<ClaimHeld>, Failure> {
+        self.swap(run, None, 1)
+    }
+
+    /// What has to be replaced to take the claim. Whoever takes it looks at the issue between this
+    /// and [`take`](Self::take): then nobody can have finished it since. `labelled`: it bears a
+    /// label of the host whose claim may be there.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has it; else when it is not known who has it.
-    pub(super) fn take(&self, run: &Run, labelled: bool) -> Result<ClaimHeld, Failure> {
-        // Most issues have never been claimed: no look is needed to try.
-        if !labelled && let Some(held) = self.swap(run, None, 1)? {
-            return Ok(held);
-        }
+    pub(super) fn look(&self, run: &Run, labelled: bool) -> Result<Vacant, Failure> {
         let found = self.read()?;
         let from = found.as_ref().map(|f| f.id.as_str());
         let unchanged = from.map_or(Ok(Duration::ZERO), |id| self.unchanged(id))?;
         let claim = found.as_ref().map(|f| &f.claim);
         match standing(claim, &self.me, &run.run, unchanged, labelled) {
             Standing::Ours { epoch } | Standing::Free { epoch } => {
-                self.swap(run, from, epoch)?.ok_or_else(|| self.refused("another host"))
+                let gone = |c: &&Claim| c.host != self.me && c.state == ClaimState::Held;
+                let relieves = claim.filter(gone).map(|c| c.worker.clone());
+                Ok(Vacant { from: from.map(str::to_owned), epoch, relieves })
             }
             Standing::Theirs { left } => {
                 let by = |claim: &Claim| format!("worker {} of {}", claim.worker, claim.host);
@@ -120,13 +136,34 @@ impl<'a> Hold<'a> {
         }
     }
 
+    /// Takes the claim as it was found vacant.
+    ///
+    /// # Errors
+    /// [`Exit::Refused`] when somebody was quicker; else when it is not known who has it.
+    pub(super) fn take(&self, run: &Run, vacant: &Vacant) -> Result<ClaimHeld, Failure> {
+        let won = self.swap(run, vacant.from.as_deref(), vacant.epoch)?;
+        won.ok_or_else(|| self.refused("another host"))
+    }
+
     /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
-    /// earlier attempt gets its full time again.
+    /// earlier attempt gets its full time again. A run whose dispatcher died before it had the
+    /// claim gets it only if nobody else has ever had it: what others have done to the issue since the
+    /// dispatcher looked, nobody has looked at.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
     pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
-        let Some(held) = &run.claim else { return self.take(run, false) };
+        let Some(held) = &run.claim else {
+            still_ours(self.ctx, run)?;
+            let first = match self.read()? {
+                None => self.swap(run, None, 1)?,
+                Some(found) if self.is_of(&found.claim, &run.run) => {
+                    self.swap(run, Some(&found.id), found.claim.epoch)?
+                }
+                Some(_) => None,
+            };
+            return first.ok_or_else(|| self.refused("another run, or was since it was looked at"));
+        };
         let age = Timestamp::now().duration_since(held.at);
         if run.attempt == 1 && age.unsigned_abs() < MARGIN {
             return Ok(held.clone());
@@ -204,12 +241,27 @@ impl<'a> Hold<'a> {
         Ok(self.read()?.filter(|found| self.is_of(&found.claim, run)))
     }
 
-    /// Whether another host has, or has had, the issue since `run`.
+    /// Makes sure that the issue is still `run`'s and stays so for a while: the claim gets its full
+    /// time again. `None`: another host has taken it over.
+    ///
+    /// # Errors
+    /// When that is not known.
+    pub(super) fn confirm(&self, run: &Run) -> Result<Option<FoundClaim>, Failure> {
+        let Some(found) = self.still_ours(&run.run)? else { return Ok(None) };
+        let next = self.claim(run, found.claim.epoch, fresh_uuid());
+        let id = self.write(&next, Timestamp::now())?;
+        let objects = store::claims_repository(&self.ctx.root);
+        let swap = self.git.swap_claim(&objects, &self.url, self.issue, Some(&found.id), &id)?;
+        Ok((swap == Swap::Won).then_some(FoundClaim { id, claim: next }))
+    }
+
+    /// The claim of another run (here or of another host) that has, or has had, the issue since `run`.
     ///
     /// # Errors
     /// When the remote does not tell.
-    pub(super) fn taken_over(&self, run: &RunId) -> Result<bool, Failure> {
-        Ok(self.read()?.is_some_and(|found| !self.is_of(&found.claim, run)))
+    pub(super) fn taken_over(&self, run: &RunId) -> Result<Option<Claim>, Failure> {
+        let found = self.read()?.filter(|found| !self.is_of(&found.claim, run));
+        Ok(found.map(|found| found.claim))
     }
 
     fn is_of(&self, claim: &Claim, run: &RunId) -> bool {

@@ -43,6 +43,7 @@ pub mod init;
 mod jailing;
 mod lists;
 pub mod log;
+mod patience;
 mod policy;
 mod prepare;
 mod prompt;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use super::anteroom::Anteroom;
 use super::dispatch::fresh_uuid;
 use super::hold::Hold;
 use super::jailing::ask_inside;
+use super::patience::patiently;
 use super::prompt::{Brief, compose};
 use super::step::{self, BriefAnswer};
 use super::{Context, custody};
@@ -88,11 +88,9 @@ pub(super) fn prepare(
 /// Writes the prompt in place: a jail that is there already sees the file that was there when it was
 /// made. After a crash the prompt is written again, so it need not be durable.
 fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
-    let write = || {
-        let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path);
-        file.and_then(|mut file| file.write_all(prompt))
-    };
-    around(Trouble::Disk, || format!("write {}", place(path)), write)
+    let file = store::open_in_place(path, File::options().write(true).truncate(true));
+    let mut file = file.map_err(|e| e.to_string())?;
+    around(Trouble::Disk, || format!("write {}", place(path)), || file.write_all(prompt))
         .map_err(|e| format!("{}: {e}", path.display()))
 }
 
@@ -201,7 +199,9 @@ fn make_clone(
         let completed = ctx.root.record(&run.worker).completed();
         make_private_dir(&completed).map_err(|e| e.to_string())?;
         let name = store::patch_name(&run.repo, &run.run);
-        write_private(&completed.join(name), &redactor.bytes(&patch)).map_err(|e| e.to_string())?;
+        // It is nowhere else any more.
+        let (kept, patch) = (completed.join(name), redactor.bytes(&patch));
+        patiently(|| write_private(&kept, &patch)).map_err(|e| e.to_string())?;
     }
     serde_json::from_slice(&answer).map_err(|e| format!("the clone's answer is wrong: {e}"))
 }

@@ -6,18 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
+use super::patience::{self, is_full};
 use super::step::record;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, secrets};
 use crate::domain::redact::Redactor;
 use crate::domain::{
-    BLOCKED_LABEL, ClaimHeld, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
+    BLOCKED_LABEL, Claim, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
     WorkerId, text,
 };
 use crate::git::{self, FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
-use crate::store::{self};
+use crate::process::{Uptime, uptime};
+use crate::store;
 
 /// What the step `publish` answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,13 +76,12 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
     };
     let hold = Hold::of(ctx, &run)?;
     let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
-    if let (Some(hold), None, true) = (&hold, &run.claim, never_started) {
+    if let (Some(hold), None, None, true) = (&hold, &run.claim, &run.relieves, never_started) {
         // It never had the issue: what is there to be seen of it is another host's.
         let _ = hold.release(&run.run);
         let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
         return Ok(PublishAnswer::Done(Published { ended: Some(ended), ..Published::default() }));
     }
-    let hold = hold.zip(run.claim.as_ref());
     let mut publishing = Publishing {
         ctx,
         github: &github,
@@ -104,9 +105,9 @@ struct Publishing<'a> {
     /// Knows what must not be said.
     redactor: Redactor,
     /// The issue's claim.
-    hold: Option<(Hold<'a>, &'a ClaimHeld)>,
-    /// Where that was seen last.
-    claim: Option<FoundClaim>,
+    hold: Option<Hold<'a>>,
+    /// As this step has written it, and when.
+    claim: Option<(FoundClaim, Option<Uptime>)>,
     ended: Ended,
     done: Published,
 }
@@ -123,18 +124,18 @@ impl Publishing<'_> {
                 Ok(pr) => self.done.pr = Some(pr),
                 Err(Refused::Later(why)) => return Err(why),
                 Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
+                Err(Refused::Lost) => return self.lost().await,
             }
         }
         if !self.still_ours()? {
-            // Issue, labels and comments are the other host's now.
-            self.end(Outcome::Lost, "another host has taken the issue over".into());
-            return Ok(());
+            return self.lost().await;
         }
         if self.ended.outcome == Outcome::Succeeded && work.drafts > 0 {
             match self.issues().await {
                 Ok(why) => self.end(Outcome::Succeeded, why),
                 Err(Refused::Later(why)) => return Err(why),
                 Err(Refused::Final(why)) => self.end(Outcome::Failed, why),
+                Err(Refused::Lost) => return self.lost().await,
             }
         }
         let Some(issue) = self.run.issue else { return Ok(()) };
@@ -142,20 +143,49 @@ impl Publishing<'_> {
             let result = self.comment(issue, &self.redactor.text(&body)).await;
             self.note(result, "the comment")?;
         }
+        if !self.still_ours()? {
+            return self.lost().await;
+        }
         self.labels(issue).await?;
-        if let (Some((hold, _)), Some(claim)) = (&self.hold, self.claim.take()) {
+        if let (Some(hold), Some((claim, _))) = (&self.hold, self.claim.take()) {
             // All is said: if this fails twice, the claim runs out by itself.
             let _ = hold.finish(claim.clone()).or_else(|_| hold.finish(claim));
         }
         Ok(())
     }
 
-    /// `Err`: the remote does not tell; try again later.
+    /// Whether the issue is this run's, and stays so while what comes next is brought to GitHub:
+    /// this process may have been stopped since it last knew. `Err`: the remote does not tell; try
+    /// again later.
     fn still_ours(&mut self) -> Result<bool, String> {
-        if let (Some((hold, _)), None) = (&self.hold, &self.claim) {
-            self.claim = hold.still_ours(&self.run.run).map_err(|e| e.to_string())?;
+        let Some(hold) = &self.hold else { return Ok(true) };
+        if self.claim.as_ref().is_some_and(|(_, at)| is_recent(at.as_ref())) {
+            return Ok(true);
         }
-        Ok(self.hold.is_none() || self.claim.is_some())
+        let at = uptime();
+        let claim = hold.confirm(self.run).map_err(|e| e.to_string())?;
+        if claim.is_none() && self.run.claim.is_none() {
+            // Its dispatcher died before it had one. Nobody else must have one, either.
+            let other = hold.taken_over(&self.run.run).map_err(|e| e.to_string())?;
+            return Ok(other.is_none());
+        }
+        self.claim = claim.map(|claim| (claim, at));
+        Ok(self.claim.is_some())
+    }
+
+    /// Another host has taken the issue over: what is on it is that one's, but for the label of a
+    /// worker that has it no more.
+    async fn lost(&mut self) -> Result<(), String> {
+        self.end(Outcome::Lost, "another host has taken the issue over".into());
+        let (Some(hold), Some(issue)) = (&self.hold, self.run.issue) else { return Ok(()) };
+        let holder = hold.taken_over(&self.run.run).map_err(|e| e.to_string())?;
+        let own = self.run.worker.label();
+        let shows = |c: &Claim| c.state == ClaimState::Held && c.worker.label() == own;
+        if !holder.as_ref().is_some_and(shows) {
+            let result = self.github.remove_label(&self.run.repo, issue, &own).await;
+            self.note(result, &format!("taking off the label {own}"))?;
+        }
+        Ok(())
     }
 
     /// Whether the words that somebody approved are no more what the issue says. Work that is out
@@ -239,16 +269,19 @@ impl Publishing<'_> {
         let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
         let imported = Imported { repository, head: head.clone(), commits: work.commits };
         let url = self.ctx.settings.clone_url(&self.run.repo);
-        let next = self.hold.as_ref().map(|(hold, held)| hold.next(self.run, held));
-        let fence = self.hold.as_ref().zip(next.as_ref());
+        let hold = self.hold.as_ref().zip(self.run.claim.as_ref());
+        let next = hold.map(|(hold, held)| hold.next(self.run, held));
+        let fence = hold.zip(next.as_ref());
         let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
-        self.claim = git.push(&imported, &url, branch, base, fence).map_err(|e| {
-            let why = e.to_string();
-            // Git did not even run, or the disk is full: no word of the remote's.
+        let at = uptime();
+        let moved = git.push(&imported, &url, branch, base, fence).map_err(|e| {
+            // Git did not even run: no word of the remote's.
             let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
-            let later = ours || looks_passing(&why);
+            let why = patience::why(self.ctx, e.to_string());
+            let later = ours || looks_passing(&why) || is_full(&why);
             if later { Refused::Later(why) } else { Refused::Final(why) }
         })?;
+        self.claim = moved.map(|claim| (claim, at));
         let refused = |e: Error| {
             let why = format!("the branch {branch} is pushed, but: {e}");
             if passes(&e) { Refused::Later(why) } else { Refused::Final(why) }
@@ -256,6 +289,12 @@ impl Publishing<'_> {
         let pulls = self.github.pulls_by_head(&self.run.repo, branch).await.map_err(refused)?;
         if let Some(open) = pulls.into_iter().find(|p| p.open) {
             return Ok(open);
+        }
+        // A branch that had arrived earlier says nothing about who has the issue now.
+        match self.still_ours() {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::Lost),
+            Err(why) => return Err(Refused::Later(why)),
         }
         let (title, body) = self.pull_text(work);
         let (title, body) = (self.redactor.text(&title), self.redactor.text(&body));
@@ -420,6 +459,10 @@ impl Publishing<'_> {
             self.note(result, &format!("taking off the label {own}"))?;
         }
         let succeeded = self.ended.outcome == Outcome::Succeeded;
+        if let Some(gone) = self.run.relieves.as_ref().map(WorkerId::label).filter(|l| *l != own) {
+            let result = self.github.remove_label(repo, issue, &gone).await;
+            self.note(result, &format!("taking off the label {gone}"))?;
+        }
         let earlier = succeeded && self.blocked_before(issue);
         if earlier && self.run.kind.publishes_commits() {
             let result = self.github.remove_label(repo, issue, BLOCKED_LABEL).await;
@@ -437,7 +480,18 @@ const EDITED: &str = "the issue was edited after it was approved, while it was w
 enum Refused {
     Later(String),
     Final(String),
+    /// Another host has the issue.
+    Lost,
 }
+
+/// Whether a claim that was written then is far from running out.
+fn is_recent(written: Option<&Uptime>) -> bool {
+    let (Some(then), Some(now)) = (written, uptime()) else { return false };
+    then.boot == now.boot && now.secs.saturating_sub(then.secs) < RECENT_SECS
+}
+
+/// Claims last for an hour and more.
+const RECENT_SECS: i64 = 10 * 60;
 
 /// GitHub takes bodies of 65,536 characters; what we add needs some of them.
 const BODY_MAX: usize = 60_000;

@@ -14,6 +14,7 @@ use crate::domain::{
 };
 use crate::plan::in_a_line;
 use crate::plan::reconcile::left;
+use crate::process::Identity;
 use crate::store::{self, Line, Skipped, State};
 
 /// The answer to `status`. As JSON it is versioned; fields may be added to a version.
@@ -95,8 +96,11 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
         .last_activity
         .and_then(|at| Timestamp::try_from(at).ok())
         .map(|at| u64::try_from(now.as_second() - at.as_second()).unwrap_or(0));
+    let at_work = matches!(worker.state, State::Busy(_));
     let task = |run: Box<Run>| {
-        let elapsed_secs = (now.as_second() - run.working_since().as_second()).max(0);
+        let elapsed_secs = elapsed_secs(&run, at_work, now);
+        let longest = u64::try_from(elapsed_secs).unwrap_or(0);
+        let quiet_secs = quiet_secs.map(|secs| if at_work { secs.min(longest) } else { secs });
         Some(TaskStatus { run, elapsed_secs, quiet_secs })
     };
     let id = worker.id;
@@ -122,6 +126,14 @@ fn worker_status(ctx: &Context, worker: store::Worker, now: Timestamp) -> Worker
         State::Broken(why) => ("broken", None, Some(why)),
     };
     WorkerStatus { id, state, credentials, task, problem }
+}
+
+/// For how long it has been worked on. What is at work counts by its supervisor's age, which no
+/// change of the clock changes.
+pub(super) fn elapsed_secs(run: &Run, at_work: bool, now: Timestamp) -> i64 {
+    let age = Identity::recorded(run).filter(|_| at_work).and_then(|supervisor| supervisor.age());
+    let by_clock = now.as_second() - run.working_since().as_second();
+    age.map_or(by_clock, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)).max(0)
 }
 
 /// Of a run that waits for its next attempt: until when, and why.

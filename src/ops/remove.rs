@@ -79,6 +79,10 @@ pub fn remove(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
                 _ => {}
             }
         }
+        let moved = ctx.root.moved_home(id);
+        if moved.exists() {
+            remove_tree(&moved)?;
+        }
         remove_tree(&record.old_home())?;
     }
     let last = store::retired(&ctx.root, Some(id))?.pop().map(|(_, record)| record);

@@ -1,10 +1,11 @@
 //! `stop`, `restart` and `reset`: what people do to a run by hand.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::dispatch::start_supervisor;
 use super::reconcile::end_what_is_left;
@@ -12,7 +13,7 @@ use super::unknown::no_such_worker;
 use super::{Context, Exit, Failure, chores};
 use crate::domain::{AgentReport, Ended, Outcome, Phase, Run, WorkerId};
 use crate::github::GitHub;
-use crate::process;
+use crate::process::{self, Identity};
 use crate::store::{self, State, WorkerLock, is_locked};
 
 /// The state of a worker.
@@ -65,13 +66,11 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     let cannot = |why: &str| {
         Failure::new(Exit::Failed, format!("the run of worker {id} cannot be stopped: {why}"))
     };
-    let pid = run.pid.ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
-    let raw = i32::try_from(pid).map_err(|_| cannot("its PID is none"))?;
+    let supervisor = Identity::recorded(run)
+        .ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
     // A bare PID may be a stranger's by now.
-    let here = process::identity_of_self().map(|me| me.boot_id);
-    if here != run.boot_id || process::start_time(pid) != run.pid_start {
-        return Err(cannot("its PID belongs to another process now"));
-    }
+    let open = || supervisor.open().ok_or_else(|| cannot("its PID belongs to another process now"));
+    let supervisor_fd = open()?;
     let lock = ctx.root.record(id).lock();
     let gone_by = |deadline: Instant| -> Result<bool, Failure> {
         while Instant::now() < deadline {
@@ -82,14 +81,21 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
         }
         Ok(false)
     };
-    kill(Pid::from_raw(raw), Signal::SIGTERM).map_err(|e| cannot(e.desc()))?;
+    // One that is stopped itself is woken up to hear it.
+    for signal in [Signal::TERM, Signal::CONT] {
+        match pidfd_send_signal(&supervisor_fd, signal) {
+            // It has come to its end meanwhile: its lock tells.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => return Err(cannot(&e.to_string())),
+        }
+    }
     let polite = run.limits.grace().min(Duration::from_hours(1)) + Duration::from_secs(5);
     if gone_by(Instant::now() + polite)? {
         return Ok(());
     }
-    if process::start_time(pid) == run.pid_start {
+    if supervisor.open().is_some() {
         // The jail dies with it.
-        process::kill_tree(pid);
+        process::kill_tree(supervisor.pid);
     }
     if gone_by(Instant::now() + Duration::from_secs(5))? {
         return Ok(());
@@ -169,6 +175,8 @@ fn unpublished(run: &Run) -> bool {
 pub struct Reset {
     /// The run that was cleared, if there was one.
     pub run: Option<Run>,
+    /// Where the record is now that could not be read, if it was one.
+    pub set_aside: Option<PathBuf>,
     /// What could not be done on GitHub now and will be by a later tick.
     pub left: Vec<String>,
 }
@@ -176,8 +184,10 @@ pub struct Reset {
 /// Brings a worker back to idle: archives its run with its true outcome, and takes what we put on
 /// the issue off, so that `assign` may take it again. Also clears the last archived run.
 ///
+/// A record that cannot be read is set aside, if `force` is given.
+///
 /// # Errors
-/// When the worker is busy and `force` is not given, or is broken.
+/// When the worker is busy or broken and `force` is not given, or broken in another way.
 pub async fn reset(
     ctx: &Context,
     github: &GitHub,
@@ -195,10 +205,7 @@ pub async fn reset(
         State::Busy(_) => {
             stop(ctx, id)?;
         }
-        State::Broken(why) => {
-            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"))
-                .hint("look at the file named, and move it away if it is of no use"));
-        }
+        State::Broken(why) => return set_aside(ctx, github, id, &why, force).await,
         State::Crashed(run) if unpublished(&run) && !force => {
             let what = format!(
                 "the work of worker {id} on {} is done and waits to be published",
@@ -225,9 +232,46 @@ pub async fn reset(
         }
         last
     };
-    let Some(run) = run else { return Ok(Reset { run: None, left: Vec::new() }) };
+    let Some(run) = run else {
+        return Ok(Reset { run: None, set_aside: None, left: Vec::new() });
+    };
     let left = chores::do_them(ctx, github).await?;
-    Ok(Reset { run: Some(run), left })
+    Ok(Reset { run: Some(run), set_aside: None, left })
+}
+
+/// Sets aside the record of a worker that is broken because it cannot be read, and gives free what
+/// it still tells of.
+async fn set_aside(
+    ctx: &Context,
+    github: &GitHub,
+    id: &WorkerId,
+    why: &str,
+    force: bool,
+) -> Result<Reset, Failure> {
+    let broken = Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"));
+    if store::read_task(&ctx.root, id).is_ok() {
+        return Err(broken.hint("this has to be put right by hand"));
+    }
+    if !force {
+        return Err(broken.hint(format!(
+            "look at it; `claude-workers reset {id} --force` sets it aside, and the worker is idle"
+        )));
+    }
+    let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
+        return Err(broken.hint("its supervisor is still at work: wait until that has ended"));
+    };
+    let told = store::tell_of_broken(&ctx.root, id);
+    let mut left = Vec::new();
+    match &told {
+        Some((repo, issue, run)) => chores::note_of(ctx, (repo, *issue), run, &[id.label()])?,
+        None => left.push(format!(
+            "it does not tell which issue it was about: take the label {} off, if one has it",
+            id.label()
+        )),
+    }
+    let aside = store::set_aside_task(&ctx.root, &lock, Timestamp::now())?;
+    left.extend(chores::do_them(ctx, github).await?);
+    Ok(Reset { run: None, set_aside: Some(aside), left })
 }
 
 /// Archives a run that a person clears, with its true outcome. A tick that finds this half done does

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use super::anteroom::{Anteroom, Start, Ways};
 use super::dispatch::READY;
+use super::patience::{is_full, patiently};
 use super::prepare::{keep_claim, prepare};
 use super::publish::PublishAnswer;
 use super::reconcile::{cgroup_name, clock, next};
@@ -27,9 +28,9 @@ use super::{Context, Exit, Failure};
 use crate::domain::redact::{Redactor, Stream};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
-use crate::failpoint::{Effect, Trouble, around};
+use crate::failpoint::{Effect, Trouble};
 use crate::plan::reconcile::{Action, another};
-use crate::process::{self, End, Watched, cgroup};
+use crate::process::{self, End, Uptime, Watched, cgroup};
 use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
 
@@ -56,6 +57,7 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Failed, what));
         }
     }
+    let ctx = &keep_settings(ctx, &run)?;
     let redactor = secrets::redactor(ctx, worker)?;
     run.cgroup = match run.sandbox {
         // Its end is the end of all that is in it.
@@ -63,7 +65,8 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         JailMode::None => cgroup::enter(&cgroup_name(&run)),
     };
     let group = run.cgroup.clone();
-    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None };
+    let began = Clocks::now();
+    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None, began };
     let done = supervisor.run().map_err(|failure| Failure {
         message: redactor.text(&failure.message).into_owned(),
         ..failure
@@ -72,6 +75,18 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         cgroup::leave(&group);
     }
     done
+}
+
+/// The same context, for a run that goes on with the settings that it was started with: its steps
+/// are processes of their own, and must not read what somebody is just writing to the configuration.
+fn keep_settings(ctx: &Context, run: &Run) -> Result<Context, Failure> {
+    let kept = ctx.root.record(&run.worker).config();
+    store::write_private(&kept, ctx.settings.config_text.as_bytes())?;
+    let mut ctx = ctx.clone();
+    ctx.flags.config = Some(kept);
+    // One that is taken up again keeps its wall: what it left in its clone is behind that.
+    ctx.settings.sandbox = run.sandbox;
+    Ok(ctx)
 }
 
 /// A session of its own, no terminal, and the orphans of what it starts.
@@ -92,11 +107,32 @@ struct Supervisor<'a> {
     redactor: Redactor,
     /// Where the agent will work, between the phases `preparing` and `running`.
     room: Option<Anteroom>,
+    /// When it was taken up.
+    began: Clocks,
+}
+
+/// A moment by two clocks: the one that people set, and the one that nobody does.
+struct Clocks(Timestamp, Option<Uptime>);
+
+impl Clocks {
+    fn now() -> Self {
+        Self(Timestamp::now(), process::uptime())
+    }
+
+    /// By how many seconds the first was set since; less than a minute is no matter.
+    fn set_since(&self) -> i64 {
+        let Self(wall, Some(up)) = self else { return 0 };
+        let (now, Some(now_up)) = (Timestamp::now(), process::uptime()) else { return 0 };
+        let set = now.as_second() - wall.as_second() - (now_up.secs - up.secs);
+        if set.abs() < 60 { 0 } else { set }
+    }
 }
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<(), Failure> {
-        self.save()?;
+        secrets::clean(&mut self.run, &self.redactor);
+        // Here nobody waits for room: the dispatcher is waiting for us.
+        store::write_task(&self.ctx.root, &self.lock, &self.run)?;
         release_standard_streams().map_err(|e| {
             Failure::new(Exit::Failed, format!("cannot let go of the dispatcher: {e}"))
         })?;
@@ -127,7 +163,9 @@ impl Supervisor<'_> {
                 }
                 Phase::Verifying => {
                     let agent = self.run.agent.clone().unwrap_or_default();
-                    let (work, ended) = verify(self.ctx, &self.run, &agent, &self.redactor);
+                    let verified =
+                        patiently(|| verify(self.ctx, &self.run, &agent, &self.redactor));
+                    let (work, ended) = verified.map_err(|why| self.waits("looked at", &why))?;
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -144,10 +182,11 @@ impl Supervisor<'_> {
                         self.run = archived;
                     } else {
                         self.publish()?;
+                        self.run.clock_set_secs = self.began.set_since();
                         self.run.ended_at = Some(Timestamp::now());
                         secrets::clean(&mut self.run, &self.redactor);
                     }
-                    store::archive(&self.ctx.root, &self.lock, &self.run)?;
+                    patiently(|| store::archive(&self.ctx.root, &self.lock, &self.run))?;
                     return Ok(());
                 }
             }
@@ -165,6 +204,8 @@ impl Supervisor<'_> {
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
     fn waits_for_another_attempt(&mut self) -> bool {
+        // Before anything of it is cut: half a secret is not found.
+        secrets::clean(&mut self.run, &self.redactor);
         let (run, clock) = (&mut self.run, clock());
         let Some(ended) = run.ended.clone() else { return false };
         if let Some(pause) = another(run, &ended, &self.ctx.settings.retry, &clock) {
@@ -180,7 +221,7 @@ impl Supervisor<'_> {
 
     fn save(&mut self) -> Result<(), Failure> {
         secrets::clean(&mut self.run, &self.redactor);
-        Ok(store::write_task(&self.ctx.root, &self.lock, &self.run)?)
+        Ok(patiently(|| store::write_task(&self.ctx.root, &self.lock, &self.run))?)
     }
 
     fn enter(&mut self, phase: Phase) -> Result<(), Failure> {
@@ -189,13 +230,21 @@ impl Supervisor<'_> {
         self.save()
     }
 
+    /// The record stays as it is, and the next tick carries on there.
+    fn waits(&self, to_be: &str, why: &str) -> Failure {
+        let what = format!("{} waits to be {to_be}: {why}", self.run.subject());
+        Failure::new(Exit::Failed, what)
+    }
+
     /// Brings the ending to GitHub. What cannot be reached now is tried twice more; then the
     /// supervisor ends, the record stays, and the next tick carries on here.
     fn publish(&mut self) -> Result<(), Failure> {
         let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
-            let answer: Result<PublishAnswer, String> =
-                step::run_locked(self.ctx, &self.lock, &["publish"]);
+            let answer = patiently(|| match step::run_locked(self.ctx, &self.lock, &["publish"]) {
+                Ok(PublishAnswer::Later { why, .. }) if is_full(&why) => Err(why),
+                other => other,
+            });
             let why = match answer {
                 Ok(PublishAnswer::Done(done)) => {
                     if let Some(ended) = done.ended {
@@ -220,10 +269,7 @@ impl Supervisor<'_> {
             match waits.next() {
                 Some(wait) => std::thread::sleep(wait),
                 None => {
-                    return Err(Failure::new(
-                        Exit::Failed,
-                        format!("{} waits to be published: {why}", self.run.subject()),
-                    ));
+                    return Err(self.waits("published", &why));
                 }
             }
         }
@@ -243,8 +289,7 @@ impl Supervisor<'_> {
         let (executor, _) = ctx.executor(&run.executor).map_err(|e| e.to_string())?;
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
-        let log = around(Trouble::Disk, || "open worker.log".into(), || open_log(&paths.log()))
-            .map_err(|e| format!("{}: {e}", paths.log().display()))?;
+        let log = open_log(&paths.log())?;
         let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
         let (child, ways) = match room.and_then(Anteroom::let_in) {
             Some(entered) => entered,
@@ -277,19 +322,21 @@ impl Supervisor<'_> {
 
 /// The log goes on after what an earlier attempt has written, on a new line: its supervisor may have
 /// died in the middle of one.
-fn open_log(path: &Path) -> std::io::Result<File> {
-    let mut log = File::options().create(true).read(true).append(true).mode(0o600).open(path)?;
-    let (len, mut last) = (log.metadata()?.len(), [b'\n']);
-    if len > 0 {
-        log.read_exact_at(&mut last, len - 1)?;
-    }
-    if last != [b'\n'] {
-        log.write_all(b"\n")?;
-    }
+fn open_log(path: &Path) -> Result<File, String> {
+    let log = store::open_in_place(path, File::options().read(true).append(true));
+    let mut log = log.map_err(|e| e.to_string())?;
+    let mut end_line = || {
+        let (len, mut last) = (log.metadata()?.len(), [b'\n']);
+        if len > 0 {
+            log.read_exact_at(&mut last, len - 1)?;
+        }
+        if last == [b'\n'] { Ok(()) } else { log.write_all(b"\n") }
+    };
+    end_line().map_err(|e: std::io::Error| format!("{}: {e}", path.display()))?;
     Ok(log)
 }
 
-/// An agent that writes more than this in one go has gone wrong; the disk must not fill.
+/// An agent that writes more than this in one attempt has gone wrong; the disk must not fill.
 const MAX_LOG: u64 = 512 << 20;
 
 /// How far the way into the jail was seen to go.

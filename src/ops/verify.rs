@@ -1,6 +1,7 @@
 //! The phase after the agent: what is really there.
 
 use super::jailing::ask_inside;
+use super::patience::{self, is_full};
 use super::{Context, filing, policy};
 use crate::domain::redact::Redactor;
 use crate::domain::{AgentReport, BranchName, Draft, Ended, Kind, Outcome, Run, Work, text};
@@ -11,19 +12,24 @@ use crate::plan::conclude;
 
 /// Looks at the clone and the outbox, takes over the commits if they are to be published, and
 /// decides how the run ended.
+///
+/// # Errors
+/// When there is no room to take the work over: in words. It can be done again.
 pub(super) fn verify(
     ctx: &Context,
     run: &Run,
     agent: &AgentReport,
     redactor: &Redactor,
-) -> (Work, Ended) {
+) -> Result<(Work, Ended), String> {
     if agent.not_started.is_some() {
         let work = Work::default();
         let ended = conclude(run.kind, agent, &work);
-        return (work, ended);
+        return Ok((work, ended));
     }
     // What is wrong with this machine for a moment must not cost an agent's work.
-    match collect(ctx, run, redactor).or_else(|_| collect(ctx, run, redactor)) {
+    let collected = collect(ctx, run, redactor).or_else(|_| collect(ctx, run, redactor));
+    match collected.map_err(|failure| patience::why(ctx, failure)) {
+        Err(why) if is_full(&why) => Err(why),
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -33,7 +39,7 @@ pub(super) fn verify(
                     why: format!("the agent's work could not be taken over: {why}"),
                 };
             }
-            (work, ended)
+            Ok((work, ended))
         }
         Ok((mut work, imported)) => {
             let mut ended = conclude(run.kind, agent, &work);
@@ -53,7 +59,7 @@ pub(super) fn verify(
                 work.report.clone_from(&agent.last_words);
                 bound(&mut work);
             }
-            (work, ended)
+            Ok((work, ended))
         }
     }
 }

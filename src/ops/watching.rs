@@ -136,8 +136,7 @@ fn broken(id: &WorkerId, why: &str) -> Failure {
 
 /// The process that owns a run, to wait for its end.
 fn supervisor(run: &Run) -> Option<OwnedFd> {
-    let identity = Identity { pid: run.pid?, start: run.pid_start?, boot_id: run.boot_id.clone()? };
-    identity.open()
+    Identity::recorded(run)?.open()
 }
 
 /// Waits for the runs of `ids` (for the first of them, if `any`). `look` is called with what the

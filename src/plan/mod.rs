@@ -3,6 +3,7 @@
 //! - [`assign()`]: which idle worker gets which issue;
 //! - [`history_refuses`]: whether what happened before speaks against an issue;
 //! - [`standing()`]: whether a host may take an issue that another may have;
+//! - [`believed`]: whether the clock has just jumped;
 //! - [`conclude()`]: how a run ended, from what was seen;
 //! - [`drift()`]: where GitHub's labels and our records disagree;
 //! - [`labels_to_file`]: what an agent's issue may be labelled;
@@ -14,6 +15,7 @@
 mod assign;
 mod branch;
 mod claim;
+mod clock;
 mod conclude;
 mod drift;
 pub mod egress;
@@ -26,6 +28,7 @@ mod retry;
 pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
 pub use claim::{MARGIN, Standing, standing, time_to_live};
+pub use clock::{ClockSeen, believed};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use drift::{Doing, Drift, Sides, Wrong, drift};
 pub use filing::labels_to_file;

@@ -26,23 +26,27 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
     let outcome = last.outcome()?;
     let ended_at = last.ended_at.unwrap_or(last.phase_at);
     match outcome {
+        // Another host took it over: what became of it there, GitHub says.
+        Outcome::Lost => None,
         Outcome::Succeeded => last.pr.as_ref().map(|pr| Skip::HasPull(pr.url.clone())),
         Outcome::NotStarted => {
             let failures = not_started_in_a_row(runs);
             if failures >= NOT_STARTED_MAX {
-                return still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome));
+                return still_waits(last, issue, (ended_at, now))
+                    .then_some(Skip::NeedsPerson(outcome));
             }
             let until = ended_at.saturating_add(back_off(failures)).ok()?;
             // An end in the future is a clock that was wrong then: nothing to wait for.
             (ended_at <= now && now < until).then_some(Skip::BackOff(until))
         }
-        _ => still_waits(last, issue, ended_at).then_some(Skip::NeedsPerson(outcome)),
+        _ => still_waits(last, issue, (ended_at, now)).then_some(Skip::NeedsPerson(outcome)),
     }
 }
 
-/// Whether nobody has taken our labels off since.
-fn still_waits(last: &Run, issue: &Issue, ended_at: Timestamp) -> bool {
-    !last.labels_left || issue.updated_at <= ended_at
+/// Whether nobody has taken our labels off since. An end in the future is a clock that was wrong
+/// then: it says nothing of how old the reading is (and who dispatches reads again).
+fn still_waits(last: &Run, issue: &Issue, (ended_at, now): (Timestamp, Timestamp)) -> bool {
+    !last.labels_left || (ended_at <= now && issue.updated_at <= ended_at)
 }
 
 /// 5, 10, 20, 40 minutes.
@@ -120,7 +124,16 @@ mod tests {
         failed.labels_left = true;
         // A list older than the labels shows none and means nothing.
         assert_eq!(history_refuses(&[failed.clone()], &issue(10), at(30)), person);
+        assert_eq!(history_refuses(&[failed.clone()], &issue(20), at(30)), None);
+        // It ended by a clock that ran a year ahead.
+        failed.ended_at = Some(at(500_000));
         assert_eq!(history_refuses(&[failed], &issue(20), at(30)), None);
+    }
+
+    #[test]
+    fn a_run_that_another_host_took_over_is_in_no_way() {
+        let lost = run(Outcome::Lost, 1);
+        assert_eq!(history_refuses(&[lost], &issue(0), at(2)), None);
     }
 
     #[test]

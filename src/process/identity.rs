@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::domain::Run;
 
 /// A process, named so that it cannot be confused with a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,22 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The supervisor that wrote the record, if it said all that it takes to tell it from others.
+    #[must_use]
+    pub fn recorded(run: &Run) -> Option<Self> {
+        Some(Self { pid: run.pid?, start: run.pid_start?, boot_id: run.boot_id.clone()? })
+    }
+
+    /// For how long it has been there, by the clock that nobody sets; `None` if it is not of this
+    /// boot.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let now = uptime().filter(|now| now.boot == self.boot_id)?;
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+        let start = self.start / u64::try_from(ticks).ok()?;
+        u64::try_from(now.secs).ok()?.checked_sub(start).map(Duration::from_secs)
+    }
+
     /// A descriptor that becomes readable when the process ends; `None` if it has, or if this is not
     /// the machine that it lives on.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdout, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -93,6 +93,10 @@ const LINE_MAX: usize = 1 << 20;
 
 /// Watches a child (standard output and error piped) to its end.
 ///
+/// Time is counted by the clock that nobody sets and that stands still while the machine sleeps, as
+/// the child does. While only the watcher is stopped it goes on, and what the child has said
+/// meanwhile counts as said.
+///
 /// `on_line(is_stderr, line, whole)` is given every line and says whether it was the agent's final
 /// word. `inner` says that the child is a jail: the polite signal goes to the processes inside it,
 /// because the jail itself would die at once of it.
@@ -164,7 +168,10 @@ fn watch_inner(
                     child.kill()?;
                     kill_at = Some(now + limits.grace().max(Duration::from_secs(1)));
                 }
-            } else if let Some(why) = over_limit(limits, now, started, last_word, final_word) {
+            } else if let Some(why) = over_limit(limits, now, started, last_word, final_word)
+                // We may have been stopped ourselves while it spoke.
+                && (why != End::Silence || !has_spoken(stdout.as_ref(), stderr.as_ref()))
+            {
                 end = why;
                 ask_to_end(child.id(), inner);
                 kill_at = Some(now + limits.grace());
@@ -235,6 +242,15 @@ fn watch_inner(
         None => child.wait()?,
     };
     Ok(Watched { status, end, took: started.elapsed() })
+}
+
+/// Whether there is something to be read.
+fn has_spoken(stdout: Option<&ChildStdout>, stderr: Option<&ChildStderr>) -> bool {
+    let pipes = stdout.map(AsFd::as_fd).into_iter().chain(stderr.map(AsFd::as_fd));
+    let mut fds: Vec<PollFd<'_>> = pipes.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    // That the other end is closed is no word.
+    let readable = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| r.contains(PollFlags::POLLIN));
+    poll(&mut fds, PollTimeout::ZERO).is_ok() && fds.iter().any(readable)
 }
 
 /// How long an agent may linger after its final word.

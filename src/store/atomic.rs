@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -132,6 +132,37 @@ pub fn read_start(path: &Path, max: u64) -> Option<Vec<u8>> {
     Some(content)
 }
 
+/// Opens a file of ours to write to it in place, making it (0600) if need be. It is a regular file
+/// and no link: nothing elsewhere is written to, and no pipe's reader is waited for.
+///
+/// # Errors
+/// When it cannot be opened, or is something else.
+pub fn open_in_place(path: &Path, options: &mut OpenOptions) -> Result<File, Error> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    options.create(true).mode(0o600).custom_flags(flags);
+    let file = around(Disk, || format!("open {}", place(path)), || options.open(path))
+        .map_err(|e| cannot("open", path, e))?;
+    regular(&file, path)?;
+    Ok(file)
+}
+
+/// Its size, if it is a regular file.
+fn regular(file: &File, path: &Path) -> Result<u64, Error> {
+    let meta = file.metadata().map_err(io_error("read", path))?;
+    if meta.is_file() {
+        return Ok(meta.len());
+    }
+    Err(Error::Broken { path: path.to_owned(), why: "it is not a regular file".into() })
+}
+
+/// The kernel's own words for a link that is not followed tell nobody anything.
+fn cannot(action: &'static str, path: &Path, e: std::io::Error) -> Error {
+    if e.raw_os_error() == Some(nix::libc::ELOOP) {
+        return Error::Broken { path: path.to_owned(), why: "it is a link".into() };
+    }
+    io_error(action, path)(e)
+}
+
 /// Reads a regular file of at most `max` bytes; links are not followed. `None`: it is not there.
 ///
 /// # Errors
@@ -141,19 +172,36 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, Error> {
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io_error("read", path)(e)),
+        Err(e) => return Err(cannot("read", path, e)),
     };
-    let broken = |why: String| Error::Broken { path: path.to_owned(), why };
-    let meta = file.metadata().map_err(io_error("read", path))?;
-    if !meta.is_file() {
-        return Err(broken("it is not a regular file".into()));
-    }
-    if meta.len() > max {
-        return Err(broken(format!("it is larger than {max} bytes")));
+    let len = regular(&file, path)?;
+    if len > max {
+        let why = format!("it is larger than {max} bytes");
+        return Err(Error::Broken { path: path.to_owned(), why });
     }
     // As long as it was when it was opened: our own files are replaced whole and never grow, and
     // reading on for the end would cost a call for every file of every worker.
-    let mut content = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-    file.take(meta.len()).read_to_end(&mut content).map_err(io_error("read", path))?;
+    let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(len).read_to_end(&mut content).map_err(io_error("read", path))?;
     Ok(Some(content))
+}
+
+/// Reads a file that a person wrote, of at most `max` bytes of UTF-8: links are followed, and
+/// `/dev/null` is empty. Nothing that could make us wait is read.
+///
+/// # Errors
+/// When it cannot be opened or read, or is not such a file.
+pub fn read_text(path: &Path, max: u64) -> std::io::Result<String> {
+    let flags = nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(max + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
+        return Err(std::io::Error::other(format!("it is larger than {max} bytes")));
+    }
+    String::from_utf8(content).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }

@@ -26,6 +26,9 @@ struct Seen {
     secs: i64,
 }
 
+/// The format version of these.
+const VERSION: u32 = 1;
+
 /// The largest file of these.
 const MAX: u64 = 4 << 10;
 
@@ -39,10 +42,14 @@ pub fn host_id(root: &Root, random: impl FnOnce() -> u32) -> Result<HostId, Erro
     if let Some(bytes) = read_bounded(&path, MAX)? {
         let host: Host = serde_json::from_slice(&bytes)
             .map_err(|e| Error::Broken { path: path.clone(), why: e.to_string() })?;
+        if host.version > VERSION {
+            let found = u64::from(host.version);
+            return Err(Error::Newer { path, found, known: VERSION });
+        }
         return Ok(host.id);
     }
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = Host { version: 1, id: HostId::new(&machine, random()) };
+    let host = Host { version: VERSION, id: HostId::new(&machine, random()) };
     let json = serde_json::to_vec(&host)
         .map_err(|e| Error::Broken { path: path.clone(), why: e.to_string() })?;
     make_private_dir(&root.pool())?;
@@ -78,7 +85,7 @@ pub fn unchanged_for(
     {
         return Ok(Duration::from_secs(secs));
     }
-    let seen = Seen { version: 1, id: id.to_owned(), boot: now.boot.clone(), secs: now.secs };
+    let seen = Seen { version: VERSION, id: id.to_owned(), boot: now.boot.clone(), secs: now.secs };
     let json = serde_json::to_vec(&seen)
         .map_err(|e| Error::Broken { path: path.clone(), why: e.to_string() })?;
     make_private_dir(&dir)?;

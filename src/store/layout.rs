@@ -33,6 +33,12 @@ impl Root {
         self.0.join(worker.as_str())
     }
 
+    /// Where the home of a worker that is retired is moved to, if its record is on another disk.
+    #[must_use]
+    pub fn moved_home(&self, worker: &WorkerId) -> PathBuf {
+        self.0.join(format!(".retired-{worker}"))
+    }
+
     /// A worker's record.
     #[must_use]
     pub fn record(&self, worker: &WorkerId) -> RecordPaths {
@@ -171,6 +177,12 @@ impl RecordPaths {
     #[must_use]
     pub fn supervisor_log(&self) -> PathBuf {
         self.0.join("supervisor.log")
+    }
+
+    /// The configuration as the supervisor has read it: what it starts reads this one.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
     }
 
     /// The archive.

@@ -50,6 +50,8 @@ pub(super) struct Slim<'a> {
     ended: Option<Ended>,
     pr: Option<SlimPull>,
     #[serde(default)]
+    clock_set_secs: i64,
+    #[serde(default)]
     filed: Vec<Filed>,
     #[serde(borrow)]
     agent: Option<SlimAgent<'a>>,
@@ -84,6 +86,7 @@ impl From<Slim<'_>> for Line {
         let report = || slim.work.as_ref().and_then(|w| w.report).and_then(decode);
         let last_words = || agent.and_then(|a| a.last_words).and_then(decode);
         let about = |ended| line_about(ended, &slim.filed, report, last_words);
+        let since = slim.attempt_at.unwrap_or(slim.started_at);
         Self {
             summary: slim.ended.as_ref().map(about).unwrap_or_default(),
             cost_usd: agent.and_then(|a| a.cost_usd),
@@ -93,9 +96,7 @@ impl From<Slim<'_>> for Line {
             issue: slim.issue,
             started_at: slim.started_at,
             ended_at: slim.ended_at,
-            minutes: slim
-                .ended_at
-                .and_then(|end| minutes(slim.attempt_at.unwrap_or(slim.started_at), end)),
+            minutes: slim.ended_at.and_then(|end| minutes(since, end, slim.clock_set_secs)),
             outcome: slim.ended.map(|ended| ended.outcome),
             pr: slim.pr.map(|pr| pr.url),
         }

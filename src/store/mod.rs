@@ -16,6 +16,7 @@
 
 mod atomic;
 mod claims;
+mod clock;
 mod history;
 mod layout;
 mod line;
@@ -29,10 +30,11 @@ mod workers;
 
 pub(crate) use atomic::rename_new;
 pub use atomic::{
-    TEMPORARY, make_private_dir, read_bounded, read_start, remove_dir_all, remove_file,
-    write_private,
+    TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
+    remove_dir_all, remove_file, write_private,
 };
 pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
+pub use clock::believed_time;
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
     completed_since, mark_cleared, names_of_completed, patch_name, run_id_at_end, unpublished_name,
@@ -41,7 +43,7 @@ pub use layout::{RecordPaths, Root};
 pub use line::Line;
 pub use lines::{archived_lines, completed_lines};
 pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
-pub use record::{archive, read_archived, read_task, write_task};
+pub use record::{archive, read_archived, read_task, set_aside_task, tell_of_broken, write_task};
 pub use retire::{records, retire, retired};
 pub use tools::Tools;
 pub use workers::{State, Worker, ids, list, worker};
@@ -90,7 +92,18 @@ impl Error {
                 Some(format!("nothing was changed; look at {} and move it away", path.display()))
             }
             Self::Newer { .. } => Some("use the newer claude-workers that wrote it".into()),
-            Self::Io { .. } => None,
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::ResourceBusy => {
+                    Some("is something mounted there? unmount it first".into())
+                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Some("make room".into())
+                }
+                std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("mount it so that it can be written to".into())
+                }
+                _ => None,
+            },
         }
     }
 }

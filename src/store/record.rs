@@ -1,14 +1,16 @@
 //! The current run (`task.json`) and its way into the archive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
 
 use super::atomic::{rename_file, sync_dir};
 use super::line::{Line, Slim};
 use super::{
     Error, Root, WorkerLock, io_error, make_private_dir, read_bounded, remove_dir_all, remove_file,
-    write_private,
+    rename_new, write_private,
 };
-use crate::domain::{CURRENT_VERSION, Run, WorkerId};
+use crate::domain::{CURRENT_VERSION, IssueNumber, RepoSlug, Run, RunId, WorkerId};
 
 /// No honest record comes near this size.
 const MAX_RECORD: u64 = 1 << 20;
@@ -72,6 +74,43 @@ fn to_json(run: &Run) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// What the record of a broken worker still tells, read as leniently as can be: the issue that it
+/// was about, and the run.
+#[must_use]
+pub fn tell_of_broken(root: &Root, worker: &WorkerId) -> Option<(RepoSlug, IssueNumber, RunId)> {
+    let bytes = read_bounded(&root.record(worker).task(), MAX_RECORD).ok()??;
+    let told: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let repo = told.get("repo")?.as_str()?.parse().ok()?;
+    let issue = told.get("issue")?.as_u64()?.try_into().ok()?;
+    Some((repo, issue, told.get("run")?.as_str()?.parse().ok()?))
+}
+
+/// Moves a record that cannot be read out of the way, whatever is in its place, and with it all
+/// else of its run. Returns where it is now. Nothing is changed in it, and nobody removes it.
+///
+/// # Errors
+/// When something cannot be moved; the record is then still there.
+pub fn set_aside_task(root: &Root, lock: &WorkerLock, now: Timestamp) -> Result<PathBuf, Error> {
+    let paths = root.record(lock.worker());
+    let ending = format!("broken-{}", now.strftime("%Y%m%dT%H%M%S"));
+    let mut aside = PathBuf::new();
+    let of_run =
+        [paths.scratch(), paths.log(), paths.supervisor_log(), paths.request(), paths.prompt()];
+    // The record goes last: without it the worker is idle.
+    for from in of_run.into_iter().chain([paths.task()]) {
+        let mut name = from.clone().into_os_string();
+        name.push(format!(".{ending}"));
+        aside = PathBuf::from(name);
+        match rename_new(&from, &aside) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(io_error("set aside", &from)(e)),
+            Ok(()) => {}
+        }
+    }
+    sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))?;
+    Ok(aside)
+}
+
 /// Moves the finished run into the archive and frees the worker.
 ///
 /// The order makes a crash harmless: first the archived record, then the log beside it, then the
@@ -99,7 +138,7 @@ pub fn archive(root: &Root, lock: &WorkerLock, run: &Run) -> Result<(), Error> {
             rename_file(&from, &to)?;
         }
     }
-    for path in [paths.request(), paths.prompt(), paths.task()] {
+    for path in [paths.request(), paths.prompt(), paths.config(), paths.task()] {
         remove_file(&path)?;
     }
     sync_dir(paths.dir()).map_err(io_error("sync", paths.dir()))?;

@@ -17,6 +17,11 @@ pub fn retire(root: &Root, lock: &WorkerLock) -> Result<RecordPaths, Error> {
     let (home, record) = (root.home(worker), root.record(worker));
     match rename_new(&home, &record.old_home()) {
         Ok(()) => {}
+        // An empty directory stands for it, so that every step looks as it does elsewhere.
+        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
+            make_private_dir(&record.old_home())?;
+            rename_new(&home, &root.moved_home(worker)).map_err(io_error("move away", &home))?;
+        }
         // So far an earlier attempt has come.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(io_error("move away", &home)(e)),

@@ -96,9 +96,15 @@ fn show_tells_of_runs_under_way_and_crashed() {
     world.cron(&["show", &run[9..]]).ok().says("crashed, running");
     // A crashed run loses nothing to retention.
     world.configure(&hoarding_nothing());
-    let before = files(&world.root.pool());
+    let kept = || {
+        let mut kept = files(&world.root.pool());
+        // What time it was when somebody last looked.
+        kept.retain(|(path, _)| !path.ends_with("clock.json"));
+        kept
+    };
+    let before = kept();
     world.cron(&["gc"]).ok().says("worker 01 was left alone: octo/app waits to be carried on");
-    assert_eq!(files(&world.root.pool()), before);
+    assert!(kept() == before);
     world.cron(&["show", &run, "--log"]).ok().says("at work");
 }
 

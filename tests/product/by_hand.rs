@@ -1,10 +1,11 @@
 //! `stop`, `restart` and `reset`.
 
 use std::fs;
+use std::path::PathBuf;
 
 use claude_workers::domain::{Outcome, Run};
 use claude_workers::fakehub::Fault;
-use claude_workers::store::{self, State};
+use claude_workers::store::{self, State, WorkerLock};
 
 use crate::world::{APP, Config, World, files};
 
@@ -87,11 +88,58 @@ fn there_is_nothing_to_stop_restart_or_reset_at_an_idle_or_unknown_worker() {
 fn a_worker_whose_record_cannot_be_read_is_left_as_it_is() {
     let world = World::new();
     fs::write(world.task("01"), "{").unwrap();
-    for args in [&["stop", "01"][..], &["restart", "01"], &["reset", "01"], &["reset", "01", "-f"]]
-    {
+    for args in [&["stop", "01"][..], &["restart", "01"], &["reset", "01"]] {
         world.cron(args).exits(1).says("worker 01 is broken");
     }
+    world.cron(&["reset", "01"]).says("hint: look at it; `claude-workers reset 01 --force` sets");
     assert_eq!(fs::read_to_string(world.task("01")).unwrap(), "{");
+}
+
+#[test]
+fn reset_by_force_sets_a_record_aside_that_cannot_be_read_and_gives_free_what_it_tells() {
+    // Whether it still tells of its issue, and what it is like.
+    for (tells, damage) in [(true, "\"version\": 7"), (false, "\"version\": 1, \"x")] {
+        let world = at_work("echo words; mark up; sleep 1000", &Config::default());
+        world.kill_supervisor("01");
+        let whole = fs::read_to_string(world.task("01")).unwrap();
+        let end = if tells { whole.len() } else { whole.len() / 2 };
+        let broken = whole[..end].replace("\"version\": 1", damage);
+        fs::write(world.task("01"), &broken).unwrap();
+        let record = world.root.record(&"01".parse().unwrap());
+
+        let held = WorkerLock::try_take(&world.root, &"01".parse().unwrap()).unwrap();
+        world.cron(&["reset", "01", "-f"]).exits(1).says("its supervisor is still at work");
+        drop(held);
+        let said = world.cron(&["reset", "01", "-f"]).exits(i32::from(!tells));
+        let said = said.says("worker 01 is idle; its record is set aside as ");
+        assert_eq!(said.err.contains("take the label worker:01 off"), !tells, "{said:?}");
+        assert!(idle(&world));
+        let names = fs::read_dir(record.dir()).unwrap().flatten();
+        let mut aside: Vec<PathBuf> =
+            names.map(|e| e.path()).filter(|p| p.to_string_lossy().contains(".broken-")).collect();
+        aside.sort();
+        let text = |path: &PathBuf| fs::read_to_string(path).unwrap();
+        assert!(
+            aside.iter().any(|p| p.to_string_lossy().contains("/task.json.") && text(p) == broken)
+        );
+        assert!(
+            aside
+                .iter()
+                .any(|p| p.to_string_lossy().contains("/worker.log.") && text(p) == "words\n")
+        );
+        assert_eq!(world.labels(1).is_empty(), tells);
+        if !tells {
+            world.hub.unlabel(APP, 1, "worker:01", "octo").unwrap();
+        }
+        world.agent("commit a b");
+        world.tick().says("works on octo/app#1");
+        assert_eq!(world.outcomes(), [Outcome::Succeeded]);
+        assert!(aside.iter().all(|path| path.exists()));
+    }
+    // What is broken in another way is put right by hand.
+    let world = World::new();
+    fs::rename(world.home("01"), world.dir.join("away")).unwrap();
+    world.cron(&["reset", "01", "-f"]).exits(1).says("is missing").says("put right by hand");
 }
 
 #[test]

@@ -6,6 +6,9 @@
 #[path = "../support/openapi.rs"]
 mod openapi;
 
+#[path = "../support/mounts.rs"]
+mod mounts;
+
 mod again;
 mod archive;
 mod assign;
@@ -13,6 +16,7 @@ mod attempts;
 mod broker;
 mod budgets;
 mod by_hand;
+mod clocks;
 mod colours;
 mod comfort;
 mod config;
@@ -39,8 +43,11 @@ mod queries;
 mod reconcile;
 mod retire;
 mod rlimits;
+mod room;
 mod secrets;
+mod settings;
 mod shells;
+mod state;
 mod streams;
 mod terminal;
 mod trust;

@@ -27,7 +27,8 @@ fn world() -> World {
 
 /// What may not be found anywhere.
 fn forms() -> Vec<String> {
-    let hex: String = SECRET.bytes().map(|b| format!("{b:02x}")).collect();
+    let digit = |d: u8| char::from_digit(u32::from(d), 16).unwrap();
+    let hex: String = SECRET.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect();
     let b64 = |bytes: &str| base64(bytes.as_bytes());
     vec![
         SECRET.to_owned(),
@@ -92,7 +93,7 @@ fn what_an_agent_says_of_a_secret_reaches_neither_the_disk_nor_github() {
     let log = world.cron(&["logs", "01", "--raw"]).ok().out;
     assert!(log.matches("[redacted:CANARY_TOKEN]").count() > 12, "{}", log.len());
     assert!(log.contains("[redacted:secret]"));
-    assert_eq!(log.matches('x').count() > 1_048_000, true);
+    assert!(log.matches('x').count() > 1_048_000);
     let pull = world.pulls().pop().unwrap();
     assert!(pull.title.contains("[redacted:CANARY_TOKEN]"), "{}", pull.title);
     let mut said = vec![pull.title, pull.body];

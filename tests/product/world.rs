@@ -192,6 +192,13 @@ impl World {
         runs
     }
 
+    /// How the finished runs of an issue ended; records that cannot be read are left out.
+    pub fn runs_of(&self, issue: u64) -> Vec<Outcome> {
+        let (runs, _) = store::completed(&self.root, None).unwrap();
+        let of = |run: &&Run| run.issue.is_some_and(|number| number.get() == issue);
+        runs.iter().filter(of).filter_map(Run::outcome).collect()
+    }
+
     /// The last finished run.
     #[track_caller]
     pub fn last_run(&self) -> Run {

@@ -117,7 +117,7 @@ async fn take_off(
     let about_it = |run: &&Run| run.repo == *repo && run.issue == Some(number);
     if let Some(last) = archive.iter().rev().find(about_it)
         && let Some(hold) = Hold::on(ctx, repo, number)?
-        && hold.taken_over(&last.run)?
+        && hold.taken_over(&last.run)?.is_some()
     {
         return Ok(Done::NotOurs);
     }

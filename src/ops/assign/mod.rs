@@ -11,7 +11,10 @@ mod mend;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::dispatch::{self, Dispatched};
+use super::init::load_values;
 use super::lists::{self, Seen};
 use super::{Context, Exit, Failure, chores, custody, jailing, reconcile};
 use crate::domain::{Issue, IssueNumber, RepoSlug, WorkerId};
@@ -63,10 +66,18 @@ pub struct Report {
 pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
     let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
     let mut report = Report::default();
+    // `gc` comes too seldom to notice what the clock does in between.
+    if !dry_run {
+        let _ = store::believed_time(&ctx.root, Timestamp::now());
+    }
     put_right(ctx, store::list(&ctx.root)?, dry_run, &mut report);
     let workers = store::list(&ctx.root)?;
-    let idle: Vec<WorkerId> =
+    let mut idle: Vec<WorkerId> =
         workers.iter().filter(|w| matches!(w.state, State::Idle)).map(|w| w.id.clone()).collect();
+    // Without its values an agent would start and fail, issue after issue.
+    idle.retain(|id| {
+        load_values(&ctx.root, id).map_err(|failure| report.problems.push(failure)).is_ok()
+    });
     report.idle = idle.len();
     if workers.is_empty() {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")

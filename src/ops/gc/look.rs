@@ -263,7 +263,8 @@ fn mirrors(ctx: &Context) -> Vec<SeenMirror> {
 /// What died half made, beside the workers' records.
 fn loose_in_pool(ctx: &Context) -> Vec<Piece> {
     let mut loose = temporary(&ctx.root.pool());
-    for (name, path) in dirs(&ctx.root.pool()) {
+    // Beside the homes, where the pool is on another disk.
+    for (name, path) in dirs(&ctx.root.pool()).into_iter().chain(dirs(ctx.root.path())) {
         if name.starts_with(STAGING) {
             loose.extend(whole(path));
         }

@@ -82,6 +82,15 @@ pub fn gc(
 ) -> Result<Report, Failure> {
     let rules = &ctx.settings.retention;
     let mut left = Vec::new();
+    let clock = now;
+    let now = store::believed_time(&ctx.root, clock);
+    if now < clock {
+        let why = format!(
+            "the clock has jumped to {clock:.0}: until it has said so for a day, ages are reckoned by \
+             {now:.0}"
+        );
+        left.push(Left { worker: None, why });
+    }
     let (seen, broken) = look::look(ctx, rules, now, &mut left)?;
     let mut things = Vec::new();
     let mut done = |item: Item| {

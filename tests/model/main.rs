@@ -1,0 +1,160 @@
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+//! Two workers, one issue, and everything that can come between their steps: every state that can be
+//! reached is visited, and in none of them may the issue be done twice; from each of them some way
+//! must lead to an end in which it is done, or waits for a person, and every worker is free.
+//!
+//! What decides is the program's own: `plan::assign`, `history_refuses`, `standing`, `reconcile`,
+//! `first_free_branch`, `conclude`, `not_started_in_a_row`. What is modelled is what they are asked
+//! about, and in which order the program has its effects (`ops::{dispatch, hold, supervise, publish}`):
+//! - the remote: the claim with its compare-and-swap, labels, branches, pull requests, comments;
+//! - the disks: record, archive, since when another host's claim has been seen;
+//! - the processes: ticks, supervisors and the step that publishes, each at one of its steps, any of
+//!   which may be the next; the worker's lock is held by those who would hold it;
+//! - the clocks: a claim's whole time passes at a moment. Whatever is under way then was stopped for
+//!   so long (once in each history); a host that has nothing to do may wait as often as it likes;
+//! - faults, as many as a test allows: a process is killed; a supervisor is, and its step goes on; a
+//!   host reboots, or never comes back; a request is done and not answered, or not done; a disk is
+//!   full. A list may be as old as the issue at no charge.
+//!
+//! Not modelled: more than one issue, people, `stop`, `reset` and chores, runs without an issue, the
+//! agent's files, a claim's time that passes between a look at a clock and the request right after.
+//!
+//! The variants leave one thing out each. Every one of them must be found out.
+
+mod explore;
+mod recover;
+mod steps;
+mod supervisor;
+mod world;
+
+use explore::explore;
+
+/// The program as it is, or with one thing left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    AsItIs,
+    ClaimWithoutCompare,
+    SameObject,
+    PushWithoutFence,
+    LabelIsPermission,
+    TakeUpWithoutLock,
+    StepWithoutLock,
+    ArchiveFirst,
+    WallClock,
+    NoTakeover,
+    CommentWithoutLook,
+    RelievedForgotten,
+    PullBeforeClaim,
+    LookedAtOnly,
+    SureForEver,
+    CheckedOnce,
+    OthersUnseen,
+    LabelLeftByLoser,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Config {
+    /// Both workers are of one host, and are dispatched by hand at the same time.
+    same_host: bool,
+    /// Both hosts call their worker the same.
+    same_names: bool,
+    /// The first host has died, with its claim and its label on the issue.
+    gone: bool,
+    /// Faults that may happen.
+    faults: u8,
+    variant: Variant,
+}
+
+impl Config {
+    fn host(self, worker: u8) -> usize {
+        if self.same_host { 0 } else { worker.into() }
+    }
+
+    fn hosts(self) -> usize {
+        if self.same_host { 1 } else { 2 }
+    }
+
+    fn name(self, worker: u8) -> u8 {
+        if self.same_names { 0 } else { worker }
+    }
+
+    fn is(self, variant: Variant) -> bool {
+        self.variant == variant
+    }
+
+    fn claims(self) -> bool {
+        !self.is(Variant::LabelIsPermission)
+    }
+}
+
+const TWO_HOSTS: Config = Config {
+    same_host: false,
+    same_names: false,
+    gone: false,
+    faults: 1,
+    variant: Variant::AsItIs,
+};
+const SAME_NAMES: Config = Config { same_names: true, faults: 0, ..TWO_HOSTS };
+const ONE_LEFT: Config = Config { gone: true, faults: 3, ..TWO_HOSTS };
+const ONE_HOST: Config = Config { same_host: true, ..TWO_HOSTS };
+
+#[track_caller]
+fn holds(cfg: Config) {
+    let found = explore(cfg);
+    println!("{cfg:?}: {found}");
+    assert!(found.wrong.is_none(), "{cfg:?}: {found}");
+}
+
+#[test]
+fn two_hosts_never_do_an_issue_twice_nor_lose_it() {
+    holds(TWO_HOSTS);
+}
+
+#[test]
+fn nor_do_hosts_that_call_their_workers_the_same() {
+    holds(SAME_NAMES);
+}
+
+#[test]
+fn nor_do_two_dispatches_on_one_host() {
+    holds(ONE_HOST);
+}
+
+#[test]
+fn the_issue_of_a_host_that_is_gone_is_done_by_another() {
+    holds(ONE_LEFT);
+}
+
+#[test]
+fn whatever_is_left_out_is_missed() {
+    use Variant as V;
+    let quiet = Config { faults: 0, ..TWO_HOSTS };
+    let cases = [
+        (quiet, V::ClaimWithoutCompare),
+        (quiet, V::SameObject),
+        (quiet, V::LabelIsPermission),
+        (quiet, V::PushWithoutFence),
+        (quiet, V::LookedAtOnly),
+        (quiet, V::SureForEver),
+        (quiet, V::CheckedOnce),
+        (quiet, V::LabelLeftByLoser),
+        (ONE_HOST, V::TakeUpWithoutLock),
+        (ONE_HOST, V::StepWithoutLock),
+        (ONE_HOST, V::ArchiveFirst),
+        (ONE_HOST, V::CommentWithoutLook),
+        (ONE_HOST, V::OthersUnseen),
+        (TWO_HOSTS, V::WallClock),
+        (ONE_LEFT, V::NoTakeover),
+        (ONE_LEFT, V::RelievedForgotten),
+        (TWO_HOSTS, V::PullBeforeClaim),
+    ];
+    let mut caught = 0;
+    for (cfg, variant) in cases {
+        let found = explore(Config { variant, ..cfg });
+        let what =
+            found.wrong.as_ref().map(|(what, trace)| format!("{what}, in {} steps", trace.len()));
+        println!("{variant:?}: {} states: {what:?}", found.states);
+        caught += usize::from(what.is_some());
+    }
+    assert_eq!(caught, cases.len());
+}
