@@ -318,9 +318,9 @@ fn old_locks_of_a_git_that_was_killed_are_no_obstacle() {
     let stage = Stage::new(COMMIT);
     stage.ok(&["init", "01"]);
     let mirror = stage.root.mirror(stage.hub.server_url(), &REPO.parse().unwrap());
-    // Half of a `git init`, and what a killed fetch leaves.
-    std::fs::create_dir_all(mirror.join("refs/heads")).unwrap();
-    std::fs::write(mirror.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    // An empty mirror, and what a fetch leaves that was killed.
+    let made = Command::new("git").args(["init", "-q", "--bare"]).arg(&mirror).status().unwrap();
+    assert!(made.success());
     for name in ["packed-refs.lock", "refs/heads/main.lock"] {
         let lock = std::fs::File::create(mirror.join(name)).unwrap();
         lock.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();

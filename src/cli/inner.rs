@@ -18,6 +18,7 @@ use crate::git::clone::{self, Request};
 use crate::git::sweep;
 use crate::ops::{Exit, Failure, publish, step, supervise};
 use crate::process::command;
+use crate::sandbox::filter::refuse_calls;
 use crate::sandbox::inside::{NO_AGENT, Orders, Verdict, limit};
 
 /// They have a parser of their own: the program starts itself several times a run, and the parser
@@ -150,6 +151,9 @@ fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
     around(Trouble::Process, || "answer".into(), &mut say).map_err(fail)
 }
 
+/// No git needs more memory of its own for an honest clone, in bytes.
+const MUCH_MEMORY: u64 = 4 << 30;
+
 /// No honest clone takes longer to be made, reset or read.
 const TOO_LONG_SECS: u32 = 600;
 
@@ -158,7 +162,8 @@ fn clone_inside() -> Result<(), Failure> {
     // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
     // ever. Our death is the jail's end, and so everybody's in it.
     nix::unistd::alarm::set(TOO_LONG_SECS);
-    limit(&Rlimits::default()).map_err(fail)?;
+    let rlimits = Rlimits { memory: Some(MUCH_MEMORY), ..Rlimits::default() };
+    limit(&rlimits).and_then(|()| refuse_calls()).map_err(fail)?;
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
     let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
@@ -216,7 +221,8 @@ fn enter(orders: &str, argv: &[OsString]) -> Result<ExitCode, Failure> {
         // The clone could not be made ready, or the supervisor is gone.
         return Ok(ExitCode::FAILURE);
     }
-    let fault = orders.canary.try_all().and_then(|()| limit(&orders.rlimits)).err();
+    let walled = orders.canary.try_all().and_then(|()| limit(&orders.rlimits));
+    let fault = walled.and_then(|()| refuse_calls()).err();
     close_inherited();
     let held = fault.is_none();
     answer(&Verdict { jail_fault: fault })?;

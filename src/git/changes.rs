@@ -11,10 +11,9 @@ impl Host {
     /// When git cannot tell.
     pub fn changes(&self, imported: &Imported, base: &str) -> Result<Changes, Error> {
         let what = "look at the agent's commits";
-        let dir = Some(imported.repository.as_path());
         let args =
             ["diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", base, &imported.head];
-        let raw = self.local(what, dir, &args, &[])?;
+        let raw = self.local_frugal(what, &imported.repository, &args)?;
         let unexpected =
             || Error::Unexpected { what: what.into(), why: "git's answer is odd".into() };
         let (mut entries, mut modules) = (Vec::new(), None);
@@ -141,7 +140,7 @@ impl Host {
             ["diff-tree", "-r", "-p", "--binary", "--no-renames", "--no-textconv", "--no-ext-diff"];
         let mut args = args.to_vec();
         args.extend([base, &imported.head]);
-        self.local("make a patch", Some(&imported.repository), &args, &[]).ok()
+        self.local_frugal("make a patch", &imported.repository, &args).ok()
     }
 }
 

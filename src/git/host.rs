@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Error, io_error};
 use crate::config::env;
 use crate::failpoint::{Trouble, around, place};
-use crate::process::{Captured, command, run_bounded};
+use crate::process::{Captured, begin, command};
 use crate::store::{TEMPORARY, make_private_dir, rename_new};
 
 /// What the host's git needs to know of the world.
@@ -66,6 +66,16 @@ pub struct Host {
 /// Output beyond this is no answer that we ask for (a list of refs, a commit).
 const MAX_OUTPUT: u64 = 64 << 20;
 
+/// So much memory git may take for itself, in bytes: some objects unpack to any size, and a few of them
+/// name any number of files.
+const MAX_MEMORY: u64 = 4 << 30;
+
+/// What one call of git may bring and take, in bytes.
+struct Bounds {
+    output: u64,
+    memory: u64,
+}
+
 impl Host {
     /// Git with this environment.
     #[must_use]
@@ -81,7 +91,19 @@ impl Host {
         args: &[&str],
         input: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.run(what, dir, &[], args, (input, MAX_OUTPUT))
+        self.run(what, dir, &[], args, (input, Bounds { output: MAX_OUTPUT, memory: MAX_MEMORY }))
+    }
+
+    /// The same, where git holds all of its answer in memory before it gives any: with little more
+    /// than an answer takes.
+    pub(super) fn local_frugal(
+        &self,
+        what: &str,
+        dir: &Path,
+        args: &[&str],
+    ) -> Result<Vec<u8>, Error> {
+        let bounds = Bounds { output: MAX_OUTPUT, memory: 8 * MAX_OUTPUT };
+        self.run(what, Some(dir), &[], args, (&[], bounds))
     }
 
     /// The same, for an answer whose size is known.
@@ -93,7 +115,7 @@ impl Host {
         input: &[u8],
         max: u64,
     ) -> Result<Vec<u8>, Error> {
-        self.run(what, Some(dir), &[], args, (input, max))
+        self.run(what, Some(dir), &[], args, (input, Bounds { output: max, memory: MAX_MEMORY }))
     }
 
     /// Runs git with the token at hand for the place that `url` leads to.
@@ -123,7 +145,8 @@ impl Host {
             config.push("http.proactiveAuth=basic".to_owned());
             config.push(format!("credential.{origin}.helper=!'{program}' git-credential"));
         }
-        self.run(what, dir, &config, args, (&[], MAX_OUTPUT))
+        let bounds = Bounds { output: MAX_OUTPUT, memory: MAX_MEMORY };
+        self.run(what, dir, &config, args, (&[], bounds))
     }
 
     /// Makes a bare repository if it is not there: whole or not at all, because a git that was killed
@@ -180,7 +203,7 @@ impl Host {
         dir: Option<&Path>,
         config: &[String],
         args: &[&str],
-        (input, max): (&[u8], u64),
+        (input, max): (&[u8], Bounds),
     ) -> Result<Vec<u8>, Error> {
         let mut git = command(&self.env.git);
         git.envs(self.env.vars.iter().map(|(k, v)| (k, v)));
@@ -196,7 +219,8 @@ impl Host {
             git.arg("--git-dir").arg(dir);
         }
         git.args(args).current_dir("/");
-        let Captured { status, stdout, stderr } = run_bounded(&mut git, input, max)
+        let Captured { status, stdout, stderr } = begin(&mut git, input)
+            .and_then(|begun| begun.with_memory(max.memory)?.finish(max.output))
             .map_err(|source| Error::Start { program: self.env.git.clone(), source })?;
         if !status.success() {
             let said = if stderr.is_empty() { status.to_string() } else { stderr };

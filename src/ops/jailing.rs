@@ -16,7 +16,7 @@ use crate::home::OUTBOX;
 use crate::plan::egress::Policy;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
-use crate::sandbox::{Bind, Jail, needed_to_run};
+use crate::sandbox::{Bind, Jail, covers, needed_to_run};
 use crate::store;
 
 /// Where our own program is inside.
@@ -56,7 +56,7 @@ pub(super) fn agent_jail(
 ) -> Result<Jail, Failure> {
     let mirror = ctx.mirror_path(&run.repo);
     let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&mirror))?;
-    (jail.network, jail.furnished) = (run.network == NetworkMode::Host, true);
+    furnish(&mut jail, run.network);
     let record = ctx.root.record(&run.worker);
     jail.binds.push(Bind { from: record.prompt(), to: PROMPT_INSIDE.into(), writable: false });
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
@@ -75,6 +75,12 @@ pub(super) fn agent_jail(
     // One that is in a directory of the others, or in a home, is not hidden by it.
     jail.binds.extend(writable.filter(|path| !path.starts_with(&home)).map(Bind::write));
     Ok(jail)
+}
+
+/// Makes a bare jail one for programs that are not ours.
+fn furnish(jail: &mut Jail, network: NetworkMode) {
+    (jail.network, jail.furnished) = (network == NetworkMode::Host, true);
+    jail.binds.extend(covers(jail.as_root));
 }
 
 /// What must be true inside. Only what exists on the host proves anything by not being there.
@@ -242,7 +248,7 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
     let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
     let mode = ctx.settings.network.mode;
-    (jail.network, jail.furnished) = (mode == NetworkMode::Host, true);
+    furnish(&mut jail, mode);
     // A run of the worker may be under way, and its way out is its own.
     let place = tempfile::tempdir().map_err(|e| format!("a directory for the proxy: {e}"))?;
     let mut ways = Ways::default();

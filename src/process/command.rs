@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::failpoint::{self, Effect, Trouble};
 
@@ -100,6 +101,23 @@ pub struct Begun<'a> {
 }
 
 impl Begun<'_> {
+    /// Lets it have no more than so many bytes of memory of its own. What it asks for beyond is refused
+    /// to it.
+    ///
+    /// # Errors
+    /// When that cannot be set; the child is ended then.
+    pub fn with_memory(mut self, max: u64) -> std::io::Result<Self> {
+        let limit = Rlimit { current: Some(max), maximum: Some(max) };
+        match prlimit(Some(Pid::from_child(&self.child)), Resource::Data, limit) {
+            Ok(_) => Ok(self),
+            Err(e) => {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                Err(e.into())
+            }
+        }
+    }
+
     /// The second half of [`run_bounded`].
     ///
     /// # Errors

@@ -66,6 +66,38 @@ const ETC: &[&str] = &[
 /// And what the host's network needs.
 const ETC_NETWORK: &[&str] = &["resolv.conf", "hosts", "host.conf", "gai.conf"];
 
+/// What the kernel tells and lets be set in `/proc` for the whole machine: to be read at most.
+/// Ownership is what protects it, and where we are root the jail's processes own it.
+const SETTINGS: &[&str] = &["sys", "irq", "bus", "fs", "driver", "acpi", "scsi"];
+
+/// What only root may read there.
+const ROOTS: &[&str] = &[
+    "kcore",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+];
+
+/// What covers the parts of a furnished jail's `/proc` that no namespace makes private.
+#[must_use]
+pub fn covers(as_root: bool) -> Vec<Bind> {
+    let (settings, roots) = if as_root { (SETTINGS, ROOTS) } else { (&[][..], &[][..]) };
+    let at = |name: &&str| Path::new("/proc").join(name);
+    let hidden = ["keys", "key-users"].iter().chain(roots).map(at).map(|path| Bind {
+        from: "/dev/null".into(),
+        to: path,
+        writable: false,
+    });
+    let all = settings.iter().map(at).map(Bind::read).chain(hidden);
+    all.filter(|bind| bind.to.exists()).collect()
+}
+
 impl Jail {
     /// Program and arguments that run `argv` inside.
     #[must_use]

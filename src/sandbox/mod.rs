@@ -10,9 +10,10 @@
 //! dies with its supervisor. It has a network of its own with nothing in it, and at most one way out
 //! of that, [`crate::egress`]; it has the host's only where the user wrote so.
 
+pub mod filter;
 pub mod inside;
 mod jail;
 mod reach;
 
-pub use jail::{Bind, Jail};
+pub use jail::{Bind, Jail, covers};
 pub use reach::needed_to_run;
