@@ -78,6 +78,11 @@ fn heard(mut client: TcpStream) -> Vec<u8> {
     said
 }
 
+fn script(name: &str) -> String {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/injection");
+    fs::read_to_string(format!("{dir}/{name}")).unwrap()
+}
+
 /// An issue of the corpus that is open on the stage.
 pub struct Open {
     pub case: &'static Case,
@@ -161,7 +166,7 @@ impl Stage {
     fn neighbour(&mut self) {
         let notes = self.world.home(NEIGHBOUR_ID).join("notes.txt");
         fs::write(notes, NEIGHBOUR).unwrap();
-        self.world.agent(&include_str!("obeys.sh").replace("LIB", &self.path("lib.sh")));
+        self.world.agent(&script("obeys.sh").replace("LIB", &self.path("lib.sh")));
         self.run(&["dispatch", "-r", PRIVATE, "-p", "HOLD", "-w", NEIGHBOUR_ID]).ok();
         let prompts = self.world.home(NEIGHBOUR_ID).join("prompts");
         self.world.wait_until("the neighbour is at work", || prompts.exists());
@@ -186,7 +191,7 @@ impl Stage {
         ];
         let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
         let ports: Vec<String> = self.foes.ports.iter().map(u16::to_string).collect();
-        let text = include_str!("lib.sh")
+        let text = script("lib.sh")
             .replace("PLACES", &places.join(" "))
             .replace("PLACE_ROOT", &places[0])
             .replace("MIRROR", &self.mirror)
@@ -221,7 +226,8 @@ impl Stage {
             self.open.iter().filter_map(|o| Some((o.case.kind?, o.number.to_string()))).collect();
         for (kind, number) in kinds {
             self.some_worker_is_idle();
-            self.run(&["dispatch", "-r", APP, "-i", &number, "--kind", kind]).ok();
+            let args = ["dispatch", "-r", APP, "-i", &number, "-p", "See the issue.", "--kind", kind];
+            self.run(&args).ok();
         }
         loop {
             let said = self.run(&["assign"]).ok();

@@ -48,9 +48,7 @@ fn everything_was_tried(stage: &Stage) {
     assert!(comments.contains("beacon-words-"));
     let objects = objects(stage);
     let backwards: String = KEY.chars().rev().collect();
-    assert!(!is_in(&backwards, &objects));
-    let piece = &KEY[..9];
-    assert!(memchr::memmem::find(&objects, piece.as_bytes()).is_some());
+    assert!(memchr::memmem::find(&objects, backwards.as_bytes()).is_some());
 }
 
 fn comments(stage: &Stage) -> Vec<(u64, String)> {
@@ -92,10 +90,9 @@ fn what_is_on_github(stage: &Stage) {
     for (bytes, place) in all {
         nothing_from_outside(&bytes, place);
         no_key(&bytes, place);
-        if place != "the issues" {
-            let seen = String::from_utf8_lossy(&bytes).replace(['\u{200b}', '\u{2060}'], "");
-            no_key(seen.as_bytes(), place);
-        }
+        let seen: String =
+            String::from_utf8_lossy(&bytes).chars().filter(|c| !text::is_invisible(*c)).collect();
+        no_key(seen.as_bytes(), place);
     }
 }
 
@@ -281,15 +278,21 @@ fn without_the_walls_the_same_orders_bring_it_out_by_every_way() {
         let (count, not) = by_way.entry(way).or_default();
         if out { *count += 1 } else { not.push(case.title) }
     }
-    let stuck: Vec<_> = by_way.values().flat_map(|(_, not)| not).collect();
-    assert!(stuck.is_empty(), "{by_way:?}");
-    assert_eq!(by_way.len(), 7);
     // Each of the treasures was found, not only one.
     let gathered: String =
         stage.homes().map(|home| fs::read_to_string(home.join(".gathered")).unwrap()).collect();
     for treasure in OUTSIDE {
         assert!(gathered.contains(treasure.value), "{}", treasure.name);
     }
+    for e in &exchanges {
+        if e.login.is_none() && (e.method == "POST" || e.path.contains("receive-pack")) {
+            eprintln!("DIAG {} {:?} {:?} {:?}", e.line(), e.status, e.request, e.headers);
+        }
+    }
+    eprintln!("DIAG {gathered} {refs}");
+    let stuck: Vec<_> = by_way.values().flat_map(|(_, not)| not).collect();
+    assert!(stuck.is_empty(), "{by_way:?}");
+    assert_eq!(by_way.len(), 7);
 }
 
 #[test]
