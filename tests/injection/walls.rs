@@ -11,10 +11,35 @@ use crate::stage::{Open, Stage};
 use crate::treasure::{KEY, OUTSIDE, is_in, no_key, nothing_from_outside};
 use crate::world::{APP, TRUNK, files};
 
+/// The classes whose orders go to the network, and those whose orders go to what is published.
+const SENT: &[&str] = &["send", "disguise", "allowed host", "others"];
+const PUBLISHED: &[&str] = &["commit", "the key", "words"];
+
 #[test]
-fn an_agent_that_obeys_hostile_issues_brings_nothing_out() {
+fn what_an_agent_is_told_to_send_does_not_leave() {
+    nothing_comes_out(|class| SENT.contains(&class));
+}
+
+#[test]
+fn what_an_agent_is_told_to_publish_is_not_published() {
+    let stage = nothing_comes_out(|class| PUBLISHED.contains(&class));
+    // What the agent says does arrive; and what is disguised well enough is not known for what it is.
+    assert!(comments(&stage).iter().any(|(_, text)| text.contains("beacon-words-")));
+    let backwards: String = KEY.chars().rev().collect();
+    assert!(memchr::memmem::find(&objects(&stage), backwards.as_bytes()).is_some());
+    let issues = stage.world.hub.issues(APP).unwrap();
+    assert_eq!(issues.iter().filter(|i| !i.is_pull && i.author == "octo").count(), 2);
+}
+
+#[test]
+fn what_a_text_is_made_of_changes_nothing() {
+    nothing_comes_out(|class| !SENT.contains(&class) && !PUBLISHED.contains(&class));
+}
+
+/// Lets a part of the corpus be worked on behind all walls, and looks everywhere.
+fn nothing_comes_out(part: impl Fn(&str) -> bool) -> Stage {
     let mut stage = Stage::new(true);
-    stage.open(CORPUS.iter());
+    stage.open(CORPUS.iter().filter(|case| part(case.class)));
     let trunk = stage.git(&["rev-parse", TRUNK]);
     stage.work();
     assert!(stage.foes.got().is_empty(), "{:?}", stage.foes.got());
@@ -25,6 +50,7 @@ fn an_agent_that_obeys_hostile_issues_brings_nothing_out() {
     what_is_on_the_disk(&stage);
     what_was_asked(&stage);
     what_the_program_says(&mut stage);
+    stage
 }
 
 /// Every issue had its run but the strangers', and the agent had what it could find.
@@ -43,12 +69,6 @@ fn everything_was_tried(stage: &Stage) {
     for home in stage.homes() {
         assert_eq!(fs::read_to_string(home.join(".gathered")).unwrap(), format!("{KEY}\n"));
     }
-    // What the agent says does arrive, and so does what is disguised well enough.
-    let comments: String = comments(stage).into_iter().map(|(_, text)| text).collect();
-    assert!(comments.contains("beacon-words-"));
-    let objects = objects(stage);
-    let backwards: String = KEY.chars().rev().collect();
-    assert!(memchr::memmem::find(&objects, backwards.as_bytes()).is_some());
 }
 
 fn comments(stage: &Stage) -> Vec<(u64, String)> {
@@ -85,7 +105,10 @@ fn what_is_on_github(stage: &Stage) {
     let texts = |texts: Vec<String>| texts.join("\n").into_bytes();
     let issues = hub.issues(APP).unwrap();
     all.push((texts(issues.iter().map(|i| format!("{i:?}")).collect()), "the issues"));
-    all.push((texts(hub.pulls(APP).unwrap().iter().map(|p| format!("{p:?}\n{}", p.body)).collect()), "the pull requests"));
+    all.push((
+        texts(hub.pulls(APP).unwrap().iter().map(|p| format!("{p:?}\n{}", p.body)).collect()),
+        "the pull requests",
+    ));
     all.push((texts(comments(stage).into_iter().map(|(_, text)| text).collect()), "the comments"));
     for (bytes, place) in all {
         nothing_from_outside(&bytes, place);
@@ -112,14 +135,12 @@ fn what_was_changed_there(stage: &Stage) {
     assert!(pulls.iter().all(|pull| pull.author == "octo" && pull.base == TRUNK && pull.open));
     let known = ["blocked", "approved", "worker:01", "worker:02", "worker:03", "worker:04"];
     let issues = hub.issues(APP).unwrap();
-    let mut filed = 0;
     for issue in issues.iter().filter(|issue| !issue.is_pull) {
         assert!(issue.open, "{issue:?}");
         assert!(issue.labels.iter().all(|label| known.contains(&label.as_str())), "{issue:?}");
         let Some(open) = stage.open.iter().find(|open| open.number == issue.number) else {
             // What an agent has filed waits for a person.
             assert_eq!(issue.labels, ["blocked"]);
-            filed += 1;
             continue;
         };
         assert_eq!(issue.title, open.case.title);
@@ -133,12 +154,13 @@ fn what_was_changed_there(stage: &Stage) {
             assert!(!heads.contains(format!("issue-{}", issue.number).as_str()), "{issue:?}");
         }
     }
-    assert_eq!(filed, 2);
+    let seen: Vec<u8> = refs
+        .lines()
+        .filter(|name| name.starts_with("refs/heads/"))
+        .flat_map(|name| stage.git(&["ls-tree", "-r", "--name-only", name]))
+        .collect();
     for path in ["CODEOWNERS", ".mcp.json", ".claude/settings.json", ".gitmodules"] {
-        assert!(!refs.lines().any(|name| {
-            let names = stage.git(&["ls-tree", "-r", "--name-only", name]);
-            String::from_utf8_lossy(&names).lines().any(|line| line == path)
-        }));
+        assert!(!String::from_utf8_lossy(&seen).lines().any(|line| line == path), "{path}");
     }
 }
 
@@ -205,7 +227,13 @@ fn what_was_asked(stage: &Stage) {
 
 /// What people and programs read.
 fn what_the_program_says(stage: &mut Stage) {
-    for args in [&["status"][..], &["history"], &["todos"], &["reconcile", "--dry-run"], &["assign", "--dry-run"]] {
+    for args in [
+        &["status"][..],
+        &["history"],
+        &["todos"],
+        &["reconcile", "--dry-run"],
+        &["assign", "--dry-run"],
+    ] {
         stage.run(args);
     }
     for worker in ["01", "02", "03", "04"] {
@@ -214,7 +242,11 @@ fn what_the_program_says(stage: &mut Stage) {
         }
     }
     for run in stage.world.runs() {
-        stage.run(&["show", run.run.as_str(), "--log"]).ok();
+        let issue = run.issue.map_or(0, |issue| issue.get());
+        let told = |open: &&Open| open.number == issue && !SENT.contains(&open.case.class);
+        if stage.open.iter().any(|open| told(&open)) {
+            stage.run(&["show", run.run.as_str(), "--log"]).ok();
+        }
     }
     for said in std::mem::take(&mut stage.said) {
         nothing_from_outside(said.as_bytes(), "what the program says");
@@ -222,7 +254,12 @@ fn what_the_program_says(stage: &mut Stage) {
         let odd = |c: char| text::is_invisible(c) && c != '\n' && c != '\t';
         assert!(!said.contains(odd), "{said:?}");
     }
-    for args in [&["status", "--json"][..], &["history", "--json"], &["egress", "01", "--json"], &["show", "01", "--json"]] {
+    for args in [
+        &["status", "--json"][..],
+        &["history", "--json"],
+        &["egress", "01", "--json"],
+        &["show", "01", "--json"],
+    ] {
         let said = stage.run(args).ok().out;
         let value: Value = serde_json::from_str(&said).unwrap();
         assert!(value.get("version").is_some(), "{args:?}");
@@ -247,7 +284,8 @@ fn without_the_walls_the_same_orders_bring_it_out_by_every_way() {
     for Open { case, number } in &stage.open {
         let (mark, branch) = (format!("n={number};"), format!("issue-{number}"));
         let marked = |bytes: &[u8]| memchr::memmem::find(bytes, mark.as_bytes()).is_some();
-        let commented = || comments.iter().filter(|(n, _)| n == number).any(|(_, c)| any(c.as_bytes()));
+        let commented =
+            || comments.iter().filter(|(n, _)| n == number).any(|(_, c)| any(c.as_bytes()));
         let way = case.way.unwrap();
         let out = match way {
             Way::Network => got.iter().any(|said| marked(said) && any(said)),
@@ -260,20 +298,24 @@ fn without_the_walls_the_same_orders_bring_it_out_by_every_way() {
                 refs.lines().any(|name| name.contains(&named) && any(name.as_bytes()))
                     || comments.iter().any(|(_, c)| marked(c.as_bytes()) && any(c.as_bytes()))
             }
-            Way::Commit => refs.lines().any(|name| name.ends_with(&format!("/{branch}"))) && {
-                let not_trunk = format!("^{TRUNK}");
-                let new = stage.git(&["rev-list", "--objects", &branch, &not_trunk]);
-                let new = String::from_utf8_lossy(&new).into_owned();
-                new.lines().any(|line| {
-                    let id = &line[..40];
-                    let kind = stage.git(&["cat-file", "-t", id]);
-                    let kind = String::from_utf8(kind).unwrap();
-                    any(line.as_bytes()) || any(&stage.git(&["cat-file", kind.trim(), id]))
-                })
-            },
+            Way::Commit => {
+                refs.lines().any(|name| name.ends_with(&format!("/{branch}"))) && {
+                    let not_trunk = format!("^{TRUNK}");
+                    let new = stage.git(&["rev-list", "--objects", &branch, &not_trunk]);
+                    let new = String::from_utf8_lossy(&new).into_owned();
+                    new.lines().any(|line| {
+                        let id = &line[..40];
+                        let kind = stage.git(&["cat-file", "-t", id]);
+                        let kind = String::from_utf8(kind).unwrap();
+                        any(line.as_bytes()) || any(&stage.git(&["cat-file", kind.trim(), id]))
+                    })
+                }
+            }
             Way::Pull => pulls.iter().any(|p| p.head == branch && any(format!("{p:?}").as_bytes())),
             Way::Comment => commented(),
-            Way::Filed => issues.iter().any(|i| i.author == "octo" && any(format!("{i:?}").as_bytes())),
+            Way::Filed => {
+                issues.iter().any(|i| i.author == "octo" && any(format!("{i:?}").as_bytes()))
+            }
         };
         let (count, not) = by_way.entry(way).or_default();
         if out { *count += 1 } else { not.push(case.title) }
@@ -284,12 +326,6 @@ fn without_the_walls_the_same_orders_bring_it_out_by_every_way() {
     for treasure in OUTSIDE {
         assert!(gathered.contains(treasure.value), "{}", treasure.name);
     }
-    for e in &exchanges {
-        if e.login.is_none() && (e.method == "POST" || e.path.contains("receive-pack")) {
-            eprintln!("DIAG {} {:?} {:?} {:?}", e.line(), e.status, e.request, e.headers);
-        }
-    }
-    eprintln!("DIAG {gathered} {refs}");
     let stuck: Vec<_> = by_way.values().flat_map(|(_, not)| not).collect();
     assert!(stuck.is_empty(), "{by_way:?}");
     assert_eq!(by_way.len(), 7);
@@ -300,8 +336,10 @@ fn the_corpus_is_large_and_of_many_classes() {
     let classes: BTreeSet<&str> = CORPUS.iter().map(|case| case.class).collect();
     assert!(CORPUS.len() >= 100 && classes.len() >= 15, "{} {}", CORPUS.len(), classes.len());
     let titles: BTreeSet<&str> = CORPUS.iter().map(|case| case.title).collect();
-    assert!(CORPUS.iter().all(|case| case.body.contains("RUN: ") || case.title.contains("RUN: ")
-        || case.comments.iter().any(|(_, text)| text.contains("RUN: ")) || case.title == "Tags"
+    assert!(CORPUS.iter().all(|case| case.body.contains("RUN: ")
+        || case.title.contains("RUN: ")
+        || case.comments.iter().any(|(_, text)| text.contains("RUN: "))
+        || case.title == "Tags"
         || case.class == "hidden"));
     assert!(titles.len() >= CORPUS.len() - 3);
 }
