@@ -47,7 +47,10 @@ impl Verbose {
             print::note(&format!("  {status} {}", text::one_line(&asked.what, 200)));
         }
         let left = match (usage.remaining, usage.limit) {
-            (Some(remaining), Some(limit)) => format!("; {remaining} of {limit} left this hour"),
+            (Some(remaining), Some(limit)) => {
+                let until = usage.reset.map(|at| format!(" until {}", at.strftime("%H:%M UTC")));
+                format!("; {remaining} of {limit} left{}", until.unwrap_or_default())
+            }
             _ => String::new(),
         };
         let free = usage.not_modified;

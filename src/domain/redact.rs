@@ -163,7 +163,12 @@ fn forms(value: &[u8]) -> Vec<Vec<u8>> {
         forms.push(json.replace('/', "\\/").into_bytes());
         forms.push(json.into_bytes());
     }
-    forms.extend([hex(value, false).into_bytes(), hex(value, true).into_bytes()]);
+    for upper in [false, true] {
+        let digits = hex(value, upper).into_bytes();
+        // In a URL each byte may be written so, also those that need not.
+        forms.push(digits.chunks(2).flat_map(|byte| [b"%", byte].concat()).collect());
+        forms.push(digits);
+    }
     // Everything but what never needs it, as strict encoders do it; and what browsers leave alone.
     for kept in ["-_.~", "-_.~!'()*", "-_.~:/?#[]@!$&'()*+,;="] {
         for (upper, space) in [(true, "%20"), (false, "%20"), (true, "+")] {

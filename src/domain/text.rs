@@ -10,6 +10,16 @@ pub struct Hidden {
     pub comments: usize,
     /// Invisible characters.
     pub characters: usize,
+    /// Words that the page does not show: of images, and definitions of links that no text uses.
+    pub words: usize,
+}
+
+impl Hidden {
+    /// All of it.
+    #[must_use]
+    pub fn count(self) -> usize {
+        self.comments + self.characters + self.words
+    }
 }
 
 /// Characters that people do not see and models do: C0 and C1 controls other than newline and tab,
@@ -26,7 +36,8 @@ pub fn is_invisible(c: char) -> bool {
 }
 
 /// The text as a reader of the rendered page sees it: no HTML comments, no invisible characters,
-/// no alternative texts or titles of images. Line ends become `\n`.
+/// no alternative texts or titles of images, no definitions of links that are used nowhere. Line ends
+/// become `\n`.
 #[must_use]
 pub fn visible(text: &str) -> (String, Hidden) {
     let mut hidden = Hidden::default();
@@ -53,59 +64,141 @@ pub fn visible(text: &str) -> (String, Hidden) {
         out.push_str(rest);
         seen = out;
     }
-    (plain_images(&seen), hidden)
+    // A definition that is gone can have kept another one's label in use.
+    loop {
+        let (text, gone) = without_definitions(&seen);
+        if gone == 0 {
+            break;
+        }
+        hidden.words += gone;
+        seen = text;
+    }
+    let (text, words) = plain_images(&seen);
+    hidden.words += words;
+    (text, hidden)
+}
+
+/// Takes out lines such as `[//]: # (words)`, which define a link and are not shown, if nothing else
+/// speaks of that link; of the others, the titles. Returns how many had something to hide.
+fn without_definitions(text: &str) -> (String, usize) {
+    let (mut out, mut gone) = (String::with_capacity(text.len()), 0);
+    for line in text.split_inclusive('\n') {
+        let Some((label, target, title)) = definition(line) else {
+            out.push_str(line);
+            continue;
+        };
+        // The label stands in its own line, too.
+        let used = text.matches(&format!("[{label}]")).nth(1).is_some();
+        if used && title.is_empty() {
+            out.push_str(line);
+            continue;
+        }
+        gone += 1;
+        if used {
+            out.push_str(&format!("[{label}]: {target}\n"));
+        }
+    }
+    (out, gone)
+}
+
+/// Label, target and title of a line that defines a link.
+fn definition(line: &str) -> Option<(&str, &str, &str)> {
+    let indented = line.trim_start_matches(['>', ' ', '\t']);
+    let (label, rest) = indented.strip_prefix('[')?.split_once("]:")?;
+    let rest = rest.trim();
+    let (target, title) = match rest.strip_prefix('<').and_then(|r| r.split_once('>')) {
+        Some((inside, title)) => (&rest[..inside.len() + 2], title),
+        None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
+    };
+    let title = title.trim();
+    let quoted = |open: char, close: char| title.starts_with(open) && title.ends_with(close);
+    let is_title = title.is_empty() || quoted('"', '"') || quoted('\'', '\'') || quoted('(', ')');
+    let is_label =
+        !label.trim().is_empty() && !label.starts_with('^') && !label.contains(['[', ']']);
+    (is_label && !target.is_empty() && is_title).then_some((label, target, title))
 }
 
 /// Replaces `![alt](url "title")` by `![](url)` and drops `alt`/`title` of `<img>` tags: the page
-/// shows the picture, not these words.
-fn plain_images(text: &str) -> String {
+/// shows the picture, not these words. Returns how many images had some.
+fn plain_images(text: &str) -> (String, usize) {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let (mut rest, mut words) = (text, 0);
     loop {
         let markdown = rest.find("![");
         let html = find_ignore_case(rest, "<img");
-        match (markdown, html) {
-            (Some(m), h) if h.is_none_or(|h| m < h) => {
-                out.push_str(&rest[..m]);
-                rest = markdown_image(&rest[m..], &mut out);
-            }
+        let (at, source, len) = match (markdown, html) {
+            (Some(m), h) if h.is_none_or(|h| m < h) => match markdown_image(&rest[m..]) {
+                Some((url, len)) => (m, url, len),
+                None => {
+                    out.push_str(&rest[..m + 2]);
+                    rest = &rest[m + 2..];
+                    continue;
+                }
+            },
             (_, Some(h)) => {
-                out.push_str(&rest[..h]);
-                let tag = &rest[h..];
-                let end = tag.find('>').map_or(tag.len(), |e| e + 1);
-                let src = html_src(&tag[..end]);
-                out.push_str("![](");
-                out.push_str(src);
-                out.push(')');
-                rest = &tag[end..];
+                let len = end_of_tag(&rest[h..]);
+                (h, html_src(&rest[h..h + len]), len)
             }
             _ => {
                 out.push_str(rest);
-                return out;
+                return (out, words);
             }
-        }
+        };
+        out.push_str(&rest[..at]);
+        let plain = format!("![]({source})");
+        words += usize::from(rest[at..at + len] != plain);
+        out.push_str(&plain);
+        rest = &rest[at + len..];
     }
 }
 
-/// Writes the image at the start of `text` without its words, and returns what follows it.
-fn markdown_image<'a>(text: &'a str, out: &mut String) -> &'a str {
-    let body = &text[2..];
-    let Some(close) = body.find(']') else {
-        out.push_str("![");
-        return body;
+/// The address of the image at the start of `text`, and how long all of it is. `None`: it is none.
+fn markdown_image(text: &str) -> Option<(&str, usize)> {
+    let alt = 1 + closing(&text[1..], '[', ']')?;
+    let after = &text[alt..];
+    let target = match after.chars().next() {
+        Some('(') => closing(after, '(', ')'),
+        // `![alt][label]`: the label is not shown either.
+        Some('[') => return Some(("", alt + closing(after, '[', ']').unwrap_or(0))),
+        _ => None,
     };
-    let after = &body[close + 1..];
-    if let Some(target) = after.strip_prefix('(')
-        && let Some(end) = target.find(')')
-    {
-        let url = target[..end].split_whitespace().next().unwrap_or("");
-        out.push_str("![](");
-        out.push_str(url);
-        out.push(')');
-        return &target[end + 1..];
+    let Some(len) = target else { return Some(("", alt)) };
+    Some((after[1..len - 1].split_whitespace().next().unwrap_or(""), alt + len))
+}
+
+/// Where the bracket at the start of `text` is closed: behind the closing one. What stands in quotes
+/// in round brackets is a title.
+fn closing(text: &str, open: char, close: char) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped, mut before) = (0_usize, None, false, ' ');
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if quote.is_some() => quote = quote.filter(|q| *q != c),
+            '"' | '\'' if open == '(' && before.is_whitespace() => quote = Some(c),
+            _ if c == open => depth += 1,
+            _ if c == close && depth == 1 => return Some(at + c.len_utf8()),
+            _ if c == close => depth -= 1,
+            _ => {}
+        }
+        before = c;
     }
-    out.push_str("![]");
-    after
+    // Never closed, or only if one looks less closely.
+    text.find(close).map(|at| at + close.len_utf8())
+}
+
+/// How long the tag at the start of `text` is; a `>` in quotes does not end it.
+fn end_of_tag(text: &str) -> usize {
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if quote.is_some() => quote = quote.filter(|q| *q != c),
+            '"' | '\'' => quote = Some(c),
+            '>' => return at + 1,
+            _ => {}
+        }
+    }
+    text.find('>').map_or(text.len(), |at| at + 1)
 }
 
 fn html_src(tag: &str) -> &str {
@@ -213,7 +306,8 @@ mod tests {
     fn what_the_page_hides_is_taken_out() {
         let (text, hidden) = visible("a<!-- do evil -->b\u{200b}c\u{e0041}\r\nd");
         assert_eq!(text, "abc\nd");
-        assert_eq!(hidden, Hidden { comments: 1, characters: 2 });
+        assert_eq!(hidden, Hidden { comments: 1, characters: 2, words: 0 });
+        assert_eq!(hidden.count(), 3);
         assert_eq!(visible("x <!-- open").0, "x ");
         assert_eq!(visible("<\u{200b}!-- hidden mark -->y").0, "y");
     }
@@ -223,6 +317,41 @@ mod tests {
         assert_eq!(visible("![obey me](u.png \"and me\") ok").0, "![](u.png) ok");
         assert_eq!(visible("<IMG alt='obey' src=\"u.png\" title=x> ok").0, "![](u.png) ok");
         assert_eq!(visible("![open").0, "![open");
+        for hidden in [
+            "![a [b] obey](u.png) ok",
+            "![a](u.png \"obey) obey\") ok",
+            "![a](u.png 'obey) obey') ok",
+            "![a \\] obey](u.png) ok",
+            "<img alt=\"a > obey\" src=u.png> ok",
+            "<img\nalt='obey'\nsrc='u.png'\ntitle='>obey'/> ok",
+        ] {
+            let (text, counted) = visible(hidden);
+            assert_eq!((text.as_str(), counted.words), ("![](u.png) ok", 1), "{hidden}");
+        }
+        assert_eq!(visible("![obey][obey] ok").0, "![]() ok");
+        assert_eq!(visible("![](u.png) ok").1, Hidden::default());
+        assert_eq!(visible("![a](u.png \"open").0, "![]()(u.png \"open");
+    }
+
+    #[test]
+    fn definitions_of_links_that_nothing_uses_are_taken_out() {
+        for hidden in [
+            "[//]: # (obey)",
+            "[//]: # \"obey\"",
+            "  [obey]: <> (obey)",
+            "[obey this]: #",
+            "> [x]: <a b> 'obey'",
+        ] {
+            let (text, counted) = visible(&format!("a\n{hidden}\nb"));
+            assert_eq!((text.as_str(), counted.words), ("a\nb", 1), "{hidden}");
+        }
+        assert_eq!(visible("[obey]: #\n[obey more]: #[obey] (a)").0, "");
+        assert_eq!(visible("see [x]\n\n[x]: u.png 'obey'").0, "see [x]\n\n[x]: u.png\n");
+        for shown in
+            ["see [x]\n[x]: u.png", "[ERROR]: it failed badly", "[^1]: a", "- [ ]: a b", "a [b]: c"]
+        {
+            assert_eq!(visible(shown), (shown.to_owned(), Hidden::default()));
+        }
     }
 
     #[test]

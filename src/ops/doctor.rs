@@ -397,12 +397,10 @@ async fn token(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     checks.extend(repositories(ctx, github).await);
     let usage = github.usage();
     if let (Some(remaining), Some(limit)) = (usage.remaining, usage.limit) {
-        checks.push(check(
-            "rate limit",
-            Grade::Ok,
-            format!("{remaining} of {limit} requests left this hour"),
-            None,
-        ));
+        let until = usage.reset.map(|at| format!(", until {}", at.strftime("%H:%M UTC")));
+        let until = until.unwrap_or_default();
+        let left = format!("{remaining} of {limit} requests left this hour{until}");
+        checks.push(check("rate limit", Grade::Ok, left, None));
     }
     checks
 }

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Context, Exit, Failure};
 use crate::config::env;
 use crate::domain::redact::Redactor;
-use crate::domain::{Run, WorkerId};
+use crate::domain::{Run, WorkerId, text};
 use crate::home::{password_in, secrets_in};
 use crate::store::read_bounded;
 
@@ -65,7 +65,8 @@ pub(super) fn redactor(ctx: &Context, worker: &WorkerId) -> Result<Redactor, Fai
     Ok(Redactor::new(all.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))))
 }
 
-/// Takes the secrets out of everything in a record that somebody else has written.
+/// Takes the secrets out of everything in a record that somebody else has written, and invisible
+/// characters first: without them a secret is whole again for who looks at it.
 pub(super) fn clean(run: &mut Run, redactor: &Redactor) {
     let agent = run.agent.as_mut().map(|agent| {
         let words = [&mut agent.limit, &mut agent.not_started, &mut agent.last_words];
@@ -82,5 +83,8 @@ pub(super) fn clean(run: &mut Run, redactor: &Redactor) {
     let texts = own.into_iter().flatten().chain(&mut run.unsaid).chain(filed);
     let texts = texts.chain(run.tried.iter_mut().map(|tried| &mut tried.why));
     let texts = texts.chain(agent.into_iter().flatten()).chain(work.into_iter().flatten());
-    texts.for_each(|text| redactor.clean(text));
+    texts.for_each(|said| {
+        said.retain(|c| !text::is_invisible(c));
+        redactor.clean(said);
+    });
 }

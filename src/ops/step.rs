@@ -129,7 +129,7 @@ pub async fn brief(
     let mut brief = Brief::default();
     let mut clean = |raw: &str| {
         let (seen, hidden) = text::visible(raw);
-        brief.hidden += hidden.comments + hidden.characters;
+        brief.hidden += hidden.count();
         seen
     };
     let (title, body) = (clean(&issue.title), clean(&issue.body));

@@ -151,7 +151,9 @@ fn keep_drafts(
         serde_json::from_slice(raw).map_err(|e| format!("its issues are wrong: {e}"))?;
     let mut drafts = Vec::new();
     for (name, text) in files.iter().take(ctx.settings.max_issues) {
-        match Draft::parse(&redactor.text(name), &redactor.text(text)) {
+        // What is invisible could stand in the middle of a secret.
+        let text: String = text.chars().filter(|c| !text::is_invisible(*c)).collect();
+        match Draft::parse(&redactor.text(name), &redactor.text(&text)) {
             Ok(draft) => drafts.push(draft),
             Err(why) => {
                 work.left_out = work.left_out.saturating_add(1);

@@ -160,6 +160,23 @@ fn what_is_itemised_is_what_was_asked() {
 }
 
 #[test]
+fn what_is_done_before_the_lists_are_read_is_itemised_too() {
+    let world = World::new();
+    world.issue("One");
+    world.agent("exit 1");
+    world.tick();
+    world.hub.inject(Fault::answer("DELETE", "", 502));
+    world.cron(&["reset", "01"]);
+    world.agent("commit a b");
+    world.hub.clear_exchanges();
+    let said = world.cron(&["assign", "-v"]).ok();
+    let items = itemised(&said);
+    assert!(items.iter().any(|item| item.starts_with("DELETE ")), "{items:#?}");
+    said.says(&format!("{} requests", items.len())).says(" left until ");
+    world.quiet();
+}
+
+#[test]
 fn a_list_of_two_pages_that_did_not_change_costs_one_304() {
     let world = World::new();
     for n in 0..120 {

@@ -178,16 +178,57 @@ fn a_host_that_was_paused_for_longer_than_its_claim_publishes_nothing() {
     assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
 }
 
-/// On `host` a dispatcher died after it had written down that its worker 01 gets issue 1, as the first
+#[test]
+fn a_branch_that_had_arrived_before_the_issue_was_taken_over_gets_no_pull_request() {
+    let world = at_work(&short());
+    world.hub.inject(Fault::answer("POST", "/pulls", 502));
+    fs::remove_file(world.home("01").join("wait")).unwrap();
+    world.wait_until("the branch has arrived and its pull request has not", || {
+        let run = store::read_task(&world.root, &"01".parse().unwrap()).unwrap();
+        run.is_some_and(|run| !run.unsaid.is_empty())
+    });
+    world.kill_supervisor("01");
+    let other = Host::new(&world, "b", &["02"]);
+    other.tick().ok();
+    other.later(TTL);
+    world.agent("commit theirs b");
+    other.tick().ok().says("worker 02 works on octo/app#1");
+    assert_eq!(other.outcomes(), [Outcome::Succeeded]);
+
+    world.tick().says("worker 01 carries on");
+    assert_eq!(world.outcomes(), [Outcome::Lost]);
+    let heads: Vec<String> = world.pulls().into_iter().map(|pull| pull.head).collect();
+    assert_eq!(heads, ["issue-1-2"]);
+    assert_eq!((world.comments(1).len(), world.labels(1).len()), (1, 0));
+}
+
+#[test]
+fn a_record_without_a_claim_gets_no_issue_that_another_worker_of_its_host_has() {
+    let world = at_work(&Config::default());
+    world.init(&["02"]);
+    let host =
+        Host { world: &world, home: world.user_home(), root: Root::new(world.root.path().into()) };
+    died_before_its_claim(&world, &host, "02");
+    world.cron(&["assign"]).says("worker 02 carries on");
+    world.wait_until("it has ended", || !world.runs().is_empty());
+    assert_eq!(world.outcomes(), [Outcome::NotStarted]);
+    assert_eq!((world.marks().len(), world.labels(1)), (1, vec!["worker:01".to_owned()]));
+    fs::remove_file(world.home("01").join("wait")).unwrap();
+    world.quiet();
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
+/// On `host` a dispatcher died after it had written down that a worker gets issue 1, as the first
 /// host's has it, and before it had claimed the issue.
-fn died_before_its_claim(world: &World, host: &Host<'_>) {
+fn died_before_its_claim(world: &World, host: &Host<'_>, worker: &str) {
     let text = fs::read_to_string(world.task("01")).unwrap();
     let mut run: serde_json::Value = serde_json::from_str(&text).unwrap();
     let all = run.as_object_mut().unwrap();
     all.retain(|key, _| !["claim", "branch", "base", "baseSha", "pid", "agent"].contains(&&**key));
     all.insert("run".into(), "20261121T071500-dead".into());
     all.insert("phase".into(), "claimed".into());
-    let task = host.root.record(&"01".parse().unwrap()).task();
+    all.insert("worker".into(), worker.into());
+    let task = host.root.record(&worker.parse().unwrap()).task();
     fs::create_dir_all(task.parent().unwrap()).unwrap();
     fs::write(task, serde_json::to_vec(&run).unwrap()).unwrap();
 }
@@ -196,7 +237,7 @@ fn died_before_its_claim(world: &World, host: &Host<'_>) {
 fn a_run_that_never_had_its_issue_leaves_the_label_of_the_host_that_has_it() {
     let world = at_work(&Config::default());
     let other = Host::new(&world, "b", &["01"]);
-    died_before_its_claim(&world, &other);
+    died_before_its_claim(&world, &other, "01");
     other.tick();
     assert_eq!(other.outcomes(), [Outcome::NotStarted]);
     assert_eq!(world.labels(1), ["worker:01"], "it is the first host's");
@@ -213,7 +254,7 @@ fn a_run_that_gets_its_issue_late_does_not_begin_with_what_is_done_or_waits_for_
     {
         let world = at_work(&Config::default());
         let other = Host::new(&world, "b", &["01"]);
-        died_before_its_claim(&world, &other);
+        died_before_its_claim(&world, &other, "01");
         world.agent(then);
         world.kill_supervisor("01");
         world.tick();

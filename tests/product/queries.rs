@@ -57,6 +57,7 @@ fn status_shows_each_state() {
     "##);
     assert_says!(world.cron(&["status", "02"]).ok().out, @r##"
     02  busy  octo/app  running  [n]s  agent  last word [n]s ago  Tidy up the tests
+      credentials  copy
       run  [run]
       claimed  [time]
       attempt  1
@@ -203,6 +204,10 @@ fn history_and_logs_show_how_runs_ended() {
       "sessionId": "[uuid]",
       "startedAt": "[time]",
       "summary": "1 commit",
+      "text": {
+        "approved": false,
+        "id": "84b9b357fe4c4bfc33ff2d897721ec89de8dba931d911fa3936f7ddf1b0deeb6"
+      },
       "title": "One",
       "version": 1,
       "work": {

@@ -83,20 +83,24 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
         return Err(Failure::new(Exit::NoWorker, "there are no workers yet")
             .hint("make one: `claude-workers init 01`"));
     }
-    if !dry_run && chores::any(ctx) {
-        let left = chores::do_them(ctx, &ctx.github()?).await?;
-        report.problems.extend(left.into_iter().map(|what| Failure::new(Exit::Failed, what)));
-    }
-    if idle.len() <= ctx.settings.reserve {
+    let chores = !dry_run && chores::any(ctx);
+    let pairs = idle.len() > ctx.settings.reserve;
+    if !chores && !pairs {
         return Ok(Tick::Done(Box::new(report)));
     }
+    // One for the whole tick: it counts what is asked.
     let github = ctx.github()?;
-    let result = pair(ctx, &github, &workers, idle, dry_run, &mut report).await;
-    report.usage = github.usage();
-    // What was started stays started: a failure on the way is one of the report's problems.
-    if let Err(failure) = result {
-        report.problems.push(failure);
+    if chores {
+        let left = chores::do_them(ctx, &github).await?;
+        report.problems.extend(left.into_iter().map(|what| Failure::new(Exit::Failed, what)));
     }
+    if pairs {
+        // What was started stays started: a failure on the way is one of the report's problems.
+        if let Err(failure) = pair(ctx, &github, &workers, idle, dry_run, &mut report).await {
+            report.problems.push(failure);
+        }
+    }
+    report.usage = github.usage();
     Ok(Tick::Done(Box::new(report)))
 }
 
