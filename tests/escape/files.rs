@@ -34,32 +34,51 @@ pub const TRIES: &[Try] = &[
     t("shell-history", "grep -q TREASURE $USER_HOME/.bash_history"),
     t("own-configuration", "grep -q token_file $USER_HOME/.config/claude-workers/config.toml"),
     t("token-file", "grep -q ghp_ $USER_HOME/token"),
-    t("settings-for-the-next-run", "mkdir -p $USER_HOME/.claude; echo '{}' >$USER_HOME/.claude/settings.json")
-        .seen(|s| s.world.user_home().join(".claude/settings.json").exists()),
+    t(
+        "settings-for-the-next-run",
+        "mkdir -p $USER_HOME/.claude; echo '{}' >$USER_HOME/.claude/settings.json",
+    )
+    .seen(|s| s.world.user_home().join(".claude/settings.json").exists()),
     // By other names.
-    t("relative", "grep -q TREASURE ../../../../../notes ../../../../../../../notes ../../../../../../notes"),
-    t("proc-root-of-others", "cat /proc/1/root$TREASURE_FILE /proc/$VICTIM/root$TREASURE_FILE | grep -q TREASURE"),
+    t(
+        "relative",
+        "grep -q TREASURE ../../../../../notes ../../../../../../../notes ../../../../../../notes",
+    ),
+    t(
+        "proc-root-of-others",
+        "cat /proc/1/root$TREASURE_FILE /proc/$VICTIM/root$TREASURE_FILE | grep -q TREASURE",
+    ),
     t("proc-self-root", "grep -q TREASURE /proc/self/root/../../..$TREASURE_FILE"),
     t("proc-parents-root", "grep -q TREASURE /proc/$PPID/root$TREASURE_FILE"),
-    t("proc-cwd", "cat /proc/$VICTIM/cwd/treasure /proc/[0-9]*/cwd/../cwd/treasure | grep -q TREASURE"),
+    t(
+        "proc-cwd",
+        "cat /proc/$VICTIM/cwd/treasure /proc/[0-9]*/cwd/../cwd/treasure | grep -q TREASURE",
+    ),
     t("proc-fd", "cat /proc/$VICTIM/fd/77 /proc/[0-9]*/fd/77 | grep -q TREASURE"),
     t("symlink-absolute", "ln -s $TREASURE_FILE $HOME/link; grep -q TREASURE $HOME/link"),
-    t("symlink-relative", "ln -s ../../notes $HOME/up; ln -s ../../../notes $HOME/upper
-        cat $HOME/up $HOME/upper | grep -q TREASURE"),
+    t(
+        "symlink-relative",
+        "ln -s ../../notes $HOME/up; ln -s ../../../notes $HOME/upper
+        cat $HOME/up $HOME/upper | grep -q TREASURE",
+    ),
     t("hard-link", "ln $TREASURE_FILE $HOME/hard && grep -q TREASURE $HOME/hard"),
     t("temporary-directory", "grep -q TREASURE $AWAY/treasure"),
     t("shared-memory-directory", "grep -q TREASURE $SHM"),
     t("unix-socket", "$T unix $AWAY/socket"),
-    t("password-file", "test -r /etc/shadow").as_root(),
+    t("password-file", "test -r /etc/shadow").needs_root(),
     t("block-devices", "ls /dev | grep -qE '^(sd|vd|nvme|loop|xvd|dm-)'"),
     // What is there to be read, and not to be written.
-    t("system-programs", "test -w /usr/bin && test -w /usr/lib").as_root(),
+    t("system-programs", "test -w /usr/bin && test -w /usr/lib").needs_root(),
     t("agents-program", "echo x >$AGENTS/dropped")
         .seen(|s| s.world.dir.join("agents/dropped").exists()),
     t("prompt", "echo more >>$prompt"),
     t("mirror", "echo x >$MIRROR/dropped").seen(|s| s.mirror().join("dropped").exists()),
-    t("mirror-hard-link", "chmod u+w $MIRROR/planted; ln $MIRROR/planted $HOME/planted
-        echo x >>$HOME/planted").seen(changed),
+    t(
+        "mirror-hard-link",
+        "chmod u+w $MIRROR/planted; ln $MIRROR/planted $HOME/planted
+        echo x >>$HOME/planted",
+    )
+    .seen(changed),
     t("mirror-of-another", "grep -q TREASURE $MIRROR/../other.git/notes"),
 ];
 

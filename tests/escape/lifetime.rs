@@ -43,7 +43,8 @@ fn until(what: &str, so: impl Fn() -> bool) {
 }
 
 fn script(mark: &str) -> String {
-    SURVIVORS.iter().map(|(_, s)| format!("({})\n", s.replace('@', &format!("sleep {mark}")))).collect()
+    let all: Vec<&str> = SURVIVORS.iter().map(|(_, script)| *script).collect();
+    format!("({})\n", all.join(")\n(")).replace('@', &format!("sleep {mark}"))
 }
 
 /// All of them, started without a wall, are there when their starter is gone. They are killed then.

@@ -89,7 +89,13 @@ fn commits_that_mean_harm_are_not_taken_over() {
         let refspec = format!("refs/heads/issue-{issue}:refs/heads/{issue}");
         host("git", &["-C", clone.to_str().unwrap(), "push", "-q", scratch, &refspec]);
     }
-    assert_eq!(crate::stage::refs(world, APP).iter().filter(|r| r.starts_with("refs/heads/issue-")).count(), 0);
+    assert_eq!(
+        crate::stage::refs(world, APP)
+            .iter()
+            .filter(|r| r.starts_with("refs/heads/issue-"))
+            .count(),
+        0
+    );
     assert!(world.pulls().is_empty());
 }
 

@@ -22,7 +22,9 @@ fn leads_out(path: &Path) -> bool {
 fn never_ends(path: &Path) -> bool {
     let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path);
     let mut much = Vec::new();
-    file.is_ok_and(|file| file.take(1 << 20).read_to_end(&mut much).is_ok() && much.len() == 1 << 20)
+    file.is_ok_and(|file| {
+        file.take(1 << 20).read_to_end(&mut much).is_ok() && much.len() == 1 << 20
+    })
 }
 
 fn is_too_large(path: &Path) -> bool {

@@ -64,7 +64,10 @@ fn an_agent_without_the_token_publishes_nothing_itself() {
     for (config, happens) in [(broker, false), (copy, true)] {
         let world = World::bare(&config);
         world.hub.add_repo(&app()).unwrap();
-        world.hub.add_repo(&claude_workers::fakehub::NewRepo::new("octo/other").file("a", "b")).unwrap();
+        world
+            .hub
+            .add_repo(&claude_workers::fakehub::NewRepo::new("octo/other").file("a", "b"))
+            .unwrap();
         let dir = world.hub.repo_dir(APP).unwrap();
         let git = |args: &[&str]| {
             let who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "--git-dir"];

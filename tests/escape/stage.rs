@@ -46,7 +46,7 @@ impl Try {
         self
     }
 
-    pub const fn as_root(mut self) -> Self {
+    pub const fn needs_root(mut self) -> Self {
         self.needs = Needs::Root;
         self
     }

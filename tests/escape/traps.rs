@@ -19,7 +19,11 @@ pub const TRAPS: &[(&str, &str, &str)] = &[
         "mkdir $HOME/hooks; program $HOME/hooks/pre-commit 'FIRE'; git config core.hooksPath $HOME/hooks",
         "git -C C commit -q --allow-empty -m x",
     ),
-    ("ssh-command", "git config core.sshCommand 'FIRE; false'", "git -C C fetch ssh://x@127.0.0.1/x"),
+    (
+        "ssh-command",
+        "git config core.sshCommand 'FIRE; false'",
+        "git -C C fetch ssh://x@127.0.0.1/x",
+    ),
     (
         "upload-pack",
         "git config remote.more.url $MIRROR; git config remote.more.uploadpack 'FIRE; git-upload-pack'",
@@ -37,11 +41,7 @@ pub const TRAPS: &[(&str, &str, &str)] = &[
         "rm C/README.md; git -C C checkout README.md",
     ),
     ("text-conversion", "git config diff.x.textconv 'FIRE; cat'", "git -C C log -p"),
-    (
-        "external-diff",
-        "git config diff.external 'FIRE'",
-        "echo more >>C/README.md; git -C C diff",
-    ),
+    ("external-diff", "git config diff.external 'FIRE'", "echo more >>C/README.md; git -C C diff"),
     ("alias", "git config alias.st '!FIRE'", "git -C C st"),
     (
         "credential-helper",
@@ -69,11 +69,7 @@ pub const TRAPS: &[(&str, &str, &str)] = &[
         git -C emb config core.worktree ..; git -C emb config core.fsmonitor 'FIRE; false'",
         "git -C C/emb status",
     ),
-    (
-        "settings-of-the-home",
-        "git config --global alias.home '!FIRE'",
-        "cd H; HOME=H git home",
-    ),
+    ("settings-of-the-home", "git config --global alias.home '!FIRE'", "cd H; HOME=H git home"),
     ("bash-start", "echo 'FIRE' >>$HOME/.bashrc", "BASH_ENV=H/.bashrc bash -c true"),
     ("login", "echo 'FIRE' >>$HOME/.profile", "HOME=H sh -lc true"),
     (
