@@ -80,9 +80,14 @@ fn a_pid_that_came_round_again_is_never_signalled() {
         pid=$(sed -n 's/.*"pid": \([0-9]*\),.*/\1/p' "$TASK")
         kill -KILL $pid
         while [ -d /proc/$pid ]; do sleep 0.02; done
-        echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
-        sleep 1000 & stranger=$!
-        [ $stranger = $pid ]
+        # As long as one of its session is not gone, its number is not free either.
+        stranger=
+        until [ "$stranger" = $pid ]; do
+            [ -z "$stranger" ] || kill -KILL $stranger
+            sleep 0.02
+            echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+            sleep 1000 & stranger=$!
+        done
         echo >"$DIR/reused"
         wait_for held
         ! "$PROGRAM" stop 01
