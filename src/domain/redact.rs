@@ -237,6 +237,8 @@ mod tests {
             "ghp_abc%2FDEF%2B123%22x+y%3F".to_owned(),
             hex(TOKEN.as_bytes(), false),
             hex(TOKEN.as_bytes(), true),
+            TOKEN.bytes().map(|b| format!("%{b:02x}")).collect(),
+            TOKEN.bytes().map(|b| format!("%{b:02X}")).collect(),
         ];
         for before in ["", "a", "ab", "abc", "x-access-token:"] {
             written.extend([b64(before, false), b64(before, true)]);

@@ -127,14 +127,14 @@ fn plain_images(text: &str) -> (String, usize) {
         let markdown = rest.find("![");
         let html = find_ignore_case(rest, "<img");
         let (at, source, len) = match (markdown, html) {
-            (Some(m), h) if h.is_none_or(|h| m < h) => match markdown_image(&rest[m..]) {
-                Some((url, len)) => (m, url, len),
-                None => {
+            (Some(m), h) if h.is_none_or(|h| m < h) => {
+                let Some((url, len)) = markdown_image(&rest[m..]) else {
                     out.push_str(&rest[..m + 2]);
                     rest = &rest[m + 2..];
                     continue;
-                }
-            },
+                };
+                (m, url, len)
+            }
             (_, Some(h)) => {
                 let len = end_of_tag(&rest[h..]);
                 (h, html_src(&rest[h..h + len]), len)
