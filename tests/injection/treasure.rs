@@ -32,15 +32,17 @@ pub const OUTSIDE: [Treasure; 5] = [
 /// The value in all forms that the redaction knows, and its middle; with `disguised`, those too that
 /// it does not.
 fn forms(value: &str, disguised: bool) -> Vec<String> {
-    let hex = |bytes: &str| bytes.bytes().map(|b| format!("{b:02x}")).collect::<String>();
+    let percent = |hex: &str| -> String {
+        hex.as_bytes().chunks(2).flat_map(|b| ['%', char::from(b[0]), char::from(b[1])]).collect()
+    };
     let reversed: String = value.chars().rev().collect();
     let plain = if disguised { vec![value.to_owned(), reversed] } else { vec![value.to_owned()] };
     let mut forms = Vec::new();
     for value in plain {
-        forms.push(hex(&value));
-        forms.push(hex(&value).to_uppercase());
-        forms.push(value.bytes().map(|b| format!("%{b:02x}")).collect());
-        forms.push(value.bytes().map(|b| format!("%{b:02X}")).collect());
+        for digits in [hex(&value), hex(&value).to_uppercase()] {
+            forms.push(percent(&digits));
+            forms.push(digits);
+        }
         for (before, cut) in [(0, 0), (1, 2), (2, 3)] {
             let whole = format!("{}{value}", "x".repeat(before));
             let known = whole.len() * 8 / 6;
@@ -54,6 +56,11 @@ fn forms(value: &str, disguised: bool) -> Vec<String> {
         forms.push(value);
     }
     forms
+}
+
+fn hex(text: &str) -> String {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    text.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 fn base64(bytes: &[u8]) -> String {

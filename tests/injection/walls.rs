@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use claude_workers::domain::{Outcome, text};
+use claude_workers::domain::{IssueNumber, Outcome, text};
 use serde_json::Value;
 
 use crate::corpus::{By, CORPUS, UNSEEN, Way};
@@ -242,9 +242,9 @@ fn what_the_program_says(stage: &mut Stage) {
         }
     }
     for run in stage.world.runs() {
-        let issue = run.issue.map_or(0, |issue| issue.get());
-        let told = |open: &&Open| open.number == issue && !SENT.contains(&open.case.class);
-        if stage.open.iter().any(|open| told(&open)) {
+        let issue = run.issue.map_or(0, IssueNumber::get);
+        let telling = |open: &Open| open.number == issue && !SENT.contains(&open.case.class);
+        if stage.open.iter().any(telling) {
             stage.run(&["show", run.run.as_str(), "--log"]).ok();
         }
     }
