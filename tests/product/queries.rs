@@ -79,6 +79,7 @@ fn status_shows_each_state() {
         {
           "id": "02",
           "state": "busy",
+          "credentials": "copy",
           "task": {
             "version": 1,
             "run": "[run]",
