@@ -1,6 +1,7 @@
 //! Git as the host runs it.
 
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -222,6 +223,11 @@ impl Host {
         let Captured { status, stdout, stderr } = begin(&mut git, input)
             .and_then(|begun| begun.with_memory(max.memory)?.finish(max.output))
             .map_err(|source| Error::Start { program: self.env.git.clone(), source })?;
+        if let Some(signal) = status.signal() {
+            // By somebody here, or for want of memory: nothing that the remote or the commits said.
+            let source = std::io::Error::other(format!("it was ended by signal {signal}"));
+            return Err(Error::Start { program: self.env.git.clone(), source });
+        }
         if !status.success() {
             let said = if stderr.is_empty() { status.to_string() } else { stderr };
             return Err(Error::Failed { what: what.to_owned(), said });

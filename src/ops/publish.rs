@@ -12,8 +12,8 @@ use super::trust::Trusted;
 use super::{Context, Exit, Failure, secrets};
 use crate::domain::redact::Redactor;
 use crate::domain::{
-    BLOCKED_LABEL, Claim, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef, Run, Work,
-    WorkerId, text,
+    BLOCKED_LABEL, Claim, ClaimHeld, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef,
+    Run, Work, WorkerId, text,
 };
 use crate::git::{self, FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
@@ -269,18 +269,33 @@ impl Publishing<'_> {
         let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
         let imported = Imported { repository, head: head.clone(), commits: work.commits };
         let url = self.ctx.settings.clone_url(&self.run.repo);
-        let hold = self.hold.as_ref().zip(self.run.claim.as_ref());
-        let next = hold.map(|(hold, held)| hold.next(self.run, held));
-        let fence = hold.zip(next.as_ref());
-        let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
         let at = uptime();
-        let moved = git.push(&imported, &url, branch, base, fence).map_err(|e| {
-            // Git did not even run: no word of the remote's.
-            let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
-            let why = patience::why(self.ctx, e.to_string());
-            let later = ours || looks_passing(&why) || is_full(&why);
-            if later { Refused::Later(why) } else { Refused::Final(why) }
-        })?;
+        let push = |held: Option<&ClaimHeld>| {
+            let hold = self.hold.as_ref().zip(held);
+            let next = hold.map(|(hold, held)| hold.next(self.run, held));
+            let fence = hold.zip(next.as_ref());
+            let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
+            git.push(&imported, &url, branch, base, fence).map_err(|e| {
+                // Git did not even run: no word of the remote's.
+                let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
+                let why = patience::why(self.ctx, e.to_string());
+                let later = ours || looks_passing(&why) || is_full(&why);
+                if later { Refused::Later(why) } else { Refused::Final(why) }
+            })
+        };
+        let moved = match (push(self.run.claim.as_ref()), &self.hold, &self.run.claim) {
+            // A step that died may have renewed the claim, and the record not know of it.
+            (Err(Refused::Final(why)), Some(hold), Some(known)) => {
+                let now = hold.still_ours(&self.run.run);
+                match now.map_err(|e| Refused::Later(e.to_string()))? {
+                    Some(now) if now.id != known.id => {
+                        push(Some(&ClaimHeld { id: now.id, ..known.clone() }))?
+                    }
+                    _ => return Err(Refused::Final(why)),
+                }
+            }
+            (pushed, ..) => pushed?,
+        };
         self.claim = moved.map(|claim| (claim, at));
         let refused = |e: Error| {
             let why = format!("the branch {branch} is pushed, but: {e}");
