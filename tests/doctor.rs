@@ -159,7 +159,10 @@ fn a_machine_in_order_passes() {
     answer.says("token", "ok: of octo at http://", "from the token file; scopes: repo, gist");
     answer.says("repository octo/app", "ok: the token may label and push", "");
     answer.says("rate limit", "ok: ", " UTC");
-    assert!(answer.of("rate limit").contains(" of 5000 requests left this hour, until "), "{answer}");
+    assert!(
+        answer.of("rate limit").contains(" of 5000 requests left this hour, until "),
+        "{answer}"
+    );
     answer.says("cron", "ok: */5 * * * * claude-workers assign -q", "");
 }
 
