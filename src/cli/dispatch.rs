@@ -101,6 +101,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         explicit: true,
         approved: None,
         abandoned_by: None,
+        size: None,
     };
     let github = ctx.github()?;
     let started = block_on(dispatch(ctx, &github, request));

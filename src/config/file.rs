@@ -176,6 +176,7 @@ pub(super) struct LimitsSection {
     pub(super) silence: Option<Span>,
     pub(super) grace: Option<Span>,
     pub(super) issues: Option<usize>,
+    pub(super) free_space: Option<Size>,
 }
 
 #[derive(Debug, Default, Deserialize)]

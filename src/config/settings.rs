@@ -84,6 +84,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many issues a run may file: 1 to 100.
     pub max_issues: usize,
+    /// How many bytes must be free, where state is and where homes are, for a run to be started.
+    pub free_space: u64,
     /// Whether homes are made with GitHub credentials in them.
     pub credential_mode: CredentialMode,
     /// What is copied into homes, as written; `None`: everything.
@@ -260,6 +262,7 @@ impl Settings {
             reserve: file.assign.reserve,
             limits,
             max_issues,
+            free_space: file.limits.free_space.map_or(FREE_SPACE, |size| size.0),
             credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
@@ -353,6 +356,9 @@ fn retention(section: &RetentionSection) -> Retention {
         clones: keep(section.clones, defaults.clones),
     }
 }
+
+/// What an agent can begin with, and what a small machine has.
+const FREE_SPACE: u64 = 1 << 30;
 
 /// Nobody wants more attempts than that.
 const MOST_ATTEMPTS: u32 = 20;

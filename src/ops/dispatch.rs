@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::init::load_values;
+use super::room::Room;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
@@ -44,6 +45,8 @@ pub struct Request {
     pub approved: Option<String>,
     /// The worker of another host that is gone, whose label may be on the issue.
     pub abandoned_by: Option<WorkerId>,
+    /// The repository's size in bytes, if GitHub has told it.
+    pub size: Option<u64>,
 }
 
 /// A run that is under way.
@@ -72,8 +75,12 @@ pub async fn dispatch(
     let model = model.or_else(|| how.default_model());
     ctx.jail_program()?;
     ctx.tool("git")?;
-    enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
+    let room_for = |worker: &WorkerId| {
+        let size = || request.size.or_else(|| github.listed_size(&request.repo));
+        Room::default().admit(ctx, worker, &request.repo, size)
+    };
+    room_for(lock.worker())?;
     load_values(&ctx.root, lock.worker())?;
     let (issue, mut old_labels) = match request.issue {
         Some(number) => {
@@ -82,6 +89,7 @@ pub async fn dispatch(
                 && !custody::takes_strangers(ctx, lock.worker())
             {
                 lock = another(ctx, lock, &issue, &request)?;
+                room_for(lock.worker())?;
             }
             (Some(issue), old)
         }
@@ -244,21 +252,6 @@ async fn give_back(
 }
 
 const KEPT: &str = "the record is kept, so that the next `assign` can carry on";
-
-/// With less than this no run gets far.
-const MIN_FREE: u64 = 64 << 20;
-
-/// Refuses to start on a full disk: a run that cannot write its record would be lost.
-fn enough_room(ctx: &Context) -> Result<(), Failure> {
-    let Ok(stat) = nix::sys::statvfs::statvfs(ctx.root.path()) else { return Ok(()) };
-    let free = stat.blocks_available() * stat.fragment_size();
-    if free >= MIN_FREE {
-        return Ok(());
-    }
-    let root = ctx.root.path().display();
-    let what = format!("the disk of {root} is full: {} MiB are free", free >> 20);
-    Err(Failure::new(Exit::Failed, what).hint("make room, or put the root elsewhere with `root`"))
-}
 
 fn record(
     ctx: &Context,

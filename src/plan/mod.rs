@@ -10,6 +10,7 @@
 //! - [`refusals`]: what of an agent's work is not published;
 //! - [`gc::gc`]: what is kept no longer;
 //! - [`reconcile::decide`]: what is to be done about a worker that nobody works for;
+//! - [`room::admit`]: whether the disks have room for a run;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
@@ -24,6 +25,7 @@ pub mod gc;
 mod publish;
 pub mod reconcile;
 mod retry;
+pub mod room;
 
 pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;

@@ -9,11 +9,16 @@ pub struct Mount(PathBuf);
 impl Mount {
     /// Mounts one of so many MiB on a directory. `None`, and a word why, where that is not allowed:
     /// it takes root.
-    #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
     pub fn new(at: &Path, mib: u32) -> Option<Self> {
-        let size = format!("size={mib}m,mode=700");
+        Self::with(at, &format!("size={mib}m"))
+    }
+
+    /// The same with options of one's own.
+    #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
+    pub fn with(at: &Path, options: &str) -> Option<Self> {
+        let options = format!("{options},mode=700");
         let made =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
         match made {
             Ok(out) if out.status.success() => Some(Self(at.to_owned())),
             other => {
