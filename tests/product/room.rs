@@ -124,11 +124,10 @@ fn a_disk_on_which_few_more_files_fit_has_no_room() {
 /// Nobody has told the size of the repository when it is dispatched by hand.
 #[test]
 fn a_clone_for_which_there_is_no_room_is_not_begun_and_the_issue_is_free_again() {
-    let mut noise = String::new();
     let mut random = fs::File::open("/dev/urandom").unwrap();
     let mut bytes = vec![0; 8 << 20];
     std::io::Read::read_exact(&mut random, &mut bytes).unwrap();
-    bytes.iter().for_each(|b| noise.push(char::from(b' ' + b % 64)));
+    let noise: String = bytes.iter().map(|b| char::from(b' ' + b % 64)).collect();
     let repo = app().file("noise", &noise);
     let Some((world, _disk)) = on("size=40m", &floor("24MiB"), &repo) else { return };
     world.init(&["01"]);
