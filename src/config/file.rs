@@ -270,6 +270,7 @@ pub(super) struct RetentionSection {
     pub(super) records: Option<Keep>,
     pub(super) mirrors: Option<Keep>,
     pub(super) clones: Option<Keep>,
+    pub(super) claims: Option<Keep>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@
 //! number of hosts that push at the same moment exactly one succeeds. A push whose answer was lost
 //! is looked up: the ref is at our object, or the push has not won.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -94,11 +94,50 @@ impl Host {
             // It fails if the claim moved on since it was listed: somebody was quicker.
             self.local(&what, Some(repository), &show, b"")
         })?;
-        let commit = String::from_utf8_lossy(&commit);
-        let message = commit.split_once("\n\n").map_or("", |(_, message)| message);
-        match Claim::of_message(message) {
-            Ok(claim) => Ok(Some(FoundClaim { id, claim })),
+        match parse(&commit) {
+            Ok((claim, _)) => Ok(Some(FoundClaim { id, claim })),
             Err(why) => Err(Error::Unexpected { what, why }),
+        }
+    }
+
+    /// A claim that was written here, and when. `None`: it was not, or is no claim.
+    #[must_use]
+    pub fn own_claim(&self, repository: &Path, id: &str) -> Option<(Claim, Timestamp)> {
+        let show = ["cat-file", "commit", id];
+        let commit = self.local("read a claim", Some(repository), &show, b"").ok()?;
+        let (claim, at) = parse(&commit).ok()?;
+        Some((claim, at?))
+    }
+
+    /// Removes claims that are where they were seen, and returns those that are there no more. One
+    /// that was moved meanwhile stays, and is in no other's way.
+    ///
+    /// # Errors
+    /// When it is not known which are gone.
+    pub fn remove_claims(
+        &self,
+        repository: &Path,
+        url: &str,
+        claims: &BTreeMap<IssueNumber, String>,
+    ) -> Result<BTreeSet<IssueNumber>, Error> {
+        let what = format!("remove claims of {url}");
+        let names = || claims.iter().map(|(issue, id)| (Claim::ref_name(*issue), id));
+        let leases: Vec<String> =
+            names().map(|(name, id)| format!("--force-with-lease={name}:{id}")).collect();
+        let refspecs: Vec<String> = names().map(|(name, _)| format!(":{name}")).collect();
+        let mut args = vec!["push", "--quiet", "--no-verify"];
+        args.extend(leases.iter().map(String::as_str));
+        args.extend(["--", url]);
+        args.extend(refspecs.iter().map(String::as_str));
+        // It fails if one was moved, and an answer may be lost: what counts is what is there.
+        let pushed = self.remote(&what, Some(repository), url, &args);
+        let there = self.claims(url)?;
+        let gone: BTreeSet<_> = claims.keys().copied().filter(|n| !there.contains_key(n)).collect();
+        match pushed {
+            Err(e) if gone.is_empty() && claims.iter().all(|(n, id)| there.get(n) == Some(id)) => {
+                Err(e)
+            }
+            _ => Ok(gone),
         }
     }
 
@@ -164,4 +203,14 @@ impl Host {
             _ => Ok(Swap::Lost),
         }
     }
+}
+
+/// What a commit claims, and when it says that it was made.
+fn parse(commit: &[u8]) -> Result<(Claim, Option<Timestamp>), String> {
+    let commit = String::from_utf8_lossy(commit);
+    let (head, message) = commit.split_once("\n\n").unwrap_or((&commit, ""));
+    let line = head.lines().find_map(|line| line.strip_prefix("committer "));
+    let secs = line.and_then(|line| line.rsplit(' ').nth(1)?.parse().ok());
+    let at = secs.and_then(|secs| Timestamp::from_second(secs).ok());
+    Ok((Claim::of_message(message)?, at))
 }

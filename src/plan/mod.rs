@@ -29,7 +29,7 @@ pub mod room;
 
 pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
-pub use claim::{MARGIN, Standing, standing, time_to_live};
+pub use claim::{MARGIN, Standing, is_late, standing, time_to_live};
 pub use clock::{ClockSeen, believed};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use drift::{Doing, Drift, Sides, Wrong, drift};

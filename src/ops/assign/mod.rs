@@ -146,6 +146,7 @@ async fn pair(
     dry_run: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let looked_at = Timestamp::now();
     let mut seen = lists::see(ctx, github, &mut report.problems).await?;
     report.open_issues = seen.issues.len();
     mend(ctx, github, workers, &mut seen, dry_run, report).await?;
@@ -202,6 +203,7 @@ async fn pair(
                 approved: look.approved(&assignment.issue),
                 abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
                 size: look.size(&repo),
+                looked_at,
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
                 Ok(started) => {
