@@ -108,16 +108,16 @@ fn of_claims_that_are_removed_one_that_was_moved_stays_and_keeps_no_other() {
     let mut seen: BTreeMap<_, _> = issues.map(|issue| (issue, swap(&one, issue, 1, None))).into();
     let kept = seen.remove(&issues[3]).unwrap();
     let moved = swap(&other, issues[1], 2, seen.get(&issues[1]).map(String::as_str));
-    let remove = |seen: &BTreeMap<_, _>| one.git.remove_claims(&one.objects, &url, seen);
-    assert_eq!(remove(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]));
+    let collect = |seen: &BTreeMap<_, _>| one.git.remove_claims(&one.objects, &url, seen);
+    assert_eq!(collect(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]));
     let left = BTreeMap::from([(issues[1], moved), (issues[3], kept)]);
     assert_eq!(one.git.claims(&url).unwrap(), left);
-    assert_eq!(remove(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]), "they are gone");
+    assert_eq!(collect(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]), "they are gone");
     let (claim, at) = one.git.own_claim(&one.objects, &left[&issues[3]]).unwrap();
     assert_eq!((claim.host, at), (one.me.clone(), Timestamp::UNIX_EPOCH));
     assert_eq!(one.git.own_claim(&one.objects, &left[&issues[1]]), None, "another has written it");
     // What the remote does not do is no success.
     let deny = ["config", "receive.hideRefs", "refs/claude-workers/"];
     assert_cmd::Command::new("git").arg("--git-dir").arg(&remote).args(deny).assert().success();
-    assert!(remove(&left).is_err());
+    assert!(collect(&left).is_err());
 }
