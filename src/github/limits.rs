@@ -284,7 +284,7 @@ mod tests {
             &[("retry-after", "86401")][..],
             &[("retry-after", "4294967295")],
             &[("retry-after", "9223372036854775807")],
-            &[("retry-after", "Fri, 31 Dec 9998 23:59:59 GMT")],
+            &[("retry-after", "Thu, 31 Dec 9998 23:59:59 GMT")],
             &[none, ("x-ratelimit-reset", "4102444800")],
             &[none, ("x-ratelimit-reset", "253402207200")],
         ] {

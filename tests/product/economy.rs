@@ -1,7 +1,8 @@
 //! What all processes of a root keep to together, so that GitHub is not asked too much: the pace of
 //! writes, pauses, and how much is remembered.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use claude_workers::domain::{Outcome, Phase};
 use claude_workers::fakehub::{Exchange, Fault};
@@ -9,7 +10,7 @@ use claude_workers::process::uptime;
 use claude_workers::store;
 use serde_json::{Value, json};
 
-use crate::world::{APP, Config, Said, World};
+use crate::world::{APP, Config, Said, World, files};
 
 /// A file of `.pool/github` that says something of one token: what it says.
 fn of_token(world: &World, name: &str) -> Value {
@@ -128,4 +129,72 @@ fn a_run_keeps_still_for_a_limit_that_another_process_met_and_goes_on_after_it()
     assert_eq!(world.outcomes(), [Outcome::Succeeded]);
     assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
     assert_eq!(world.hub.labels_of(APP, 1).unwrap(), [""; 0]);
+}
+
+/// As if nothing had touched it for so many days.
+fn age(path: &Path, days: i64) {
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+    File::open(path).unwrap().set_modified(then.into()).unwrap();
+}
+
+#[test]
+fn gc_forgets_what_is_old_or_too_much_of_github_and_all_of_it_is_made_again() {
+    let world = World::new();
+    world.issue("One");
+    world.tick();
+    let (github, claims) = (world.root.github(), world.root.claims());
+    // Two claims of another host: one seen lately, one long ago.
+    for (name, days) in [("octo-app-8.json", 29), ("octo-app-9.json", 31)] {
+        let seen = claims.join("seen").join(name);
+        fs::create_dir_all(seen.parent().unwrap()).unwrap();
+        fs::write(&seen, r#"{"version":1,"id":"x","boot":"b","secs":1}"#).unwrap();
+        age(&seen, days);
+    }
+    let objects = store::claims_repository(&world.root);
+    fs::write(objects.join("objects/pack/pack-1.pack"), vec![1; 65 << 20]).unwrap();
+    let mut old: Vec<PathBuf> =
+        ["cache", "memory"].iter().flat_map(|s| files(&github.join(s))).map(|(p, _)| p).collect();
+    assert!(old.len() >= 2, "{old:?}");
+    old.iter().for_each(|path| age(path, 31));
+    old.push(claims.join("seen/octo-app-9.json"));
+    let new = claims.join("seen/octo-app-8.json");
+    let things = |said: &Said| -> Vec<(String, bool)> {
+        let said: Value = serde_json::from_str(&said.out).unwrap();
+        let things = said["things"].as_array().unwrap();
+        assert!(things.iter().all(|thing| thing["what"] == "memory"), "{said}");
+        let thing = |t: &Value| (t["path"].as_str().unwrap().into(), t["removed"] == true);
+        things.iter().map(thing).collect()
+    };
+    let listed = |removed: bool, but: bool| {
+        let one =
+            |path: &PathBuf| (path.display().to_string(), removed && (but || *path != objects));
+        let mut all: Vec<_> = old.iter().chain([&objects]).map(one).collect();
+        all.sort();
+        all
+    };
+    let sorted = |mut all: Vec<_>| {
+        all.sort();
+        all
+    };
+    let there = || old.iter().chain([&objects, &new]).filter(|path| path.exists()).count();
+    let said = world.cron(&["gc", "--dry-run", "--json"]).ok();
+    assert_eq!(sorted(things(&said)), listed(false, true));
+    assert_eq!(there(), old.len() + 2);
+    // Not while somebody is between two steps with a claim.
+    let held = File::open(claims.join("objects.lock")).unwrap();
+    held.lock_shared().unwrap();
+    let said = world.cron(&["gc", "--json"]).exits(1).says("somebody looks at a claim");
+    assert_eq!(sorted(things(&said)), listed(true, false));
+    drop(held);
+    world.cron(&["gc"]).ok().says("removed memory of").says("more than 64 MiB");
+    assert_eq!(there(), 1);
+    assert!(new.exists() && files(&github.join("cache")).is_empty());
+    // Nor is a directory left of a token that is used no more.
+    let left = |shelf: &str| fs::read_dir(github.join(shelf)).unwrap().count();
+    assert_eq!((left("cache"), left("memory")), (0, 0));
+    world.issue("Two");
+    world.tick();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded; 2]);
+    assert!(objects.join("HEAD").exists() && left("cache") == 1);
+    world.cron(&["gc"]).ok().says("nothing is old enough");
 }

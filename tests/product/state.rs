@@ -47,6 +47,7 @@ const KINDS: &[(&str, Role)] = &[
     ("workers/.pool/github/chores/20261121T071500-7f3a.json", Role::Named),
     ("workers/.pool/host.json", Role::Named),
     ("workers/.pool/assign.lock", Role::Blank),
+    ("workers/.pool/github/claims/objects.lock", Role::Blank),
     ("workers/.pool/01/supervisor.log", Role::Blank),
     ("workers/.pool/01/worker.log", Role::Blank),
     ("workers/.pool/01/prompt.txt", Role::Blank),
