@@ -162,5 +162,9 @@ mod tests {
         assert_eq!(age("y", "c", 3), 0, "another boot");
         assert_eq!(age("y", "c", 1), 0, "a clock that went back");
         assert_eq!(age("y", "c", 4), 3);
+        // Who forgets what was seen waits longer.
+        std::fs::remove_dir_all(root.claims().join("seen")).unwrap();
+        assert_eq!(age("y", "c", 9), 0, "forgotten");
+        assert_eq!(age("y", "c", 11), 2);
     }
 }

@@ -155,7 +155,9 @@ fn gc_forgets_what_is_old_or_too_much_of_github_and_all_of_it_is_made_again() {
     let mut old: Vec<PathBuf> =
         ["cache", "memory"].iter().flat_map(|s| files(&github.join(s))).map(|(p, _)| p).collect();
     assert!(old.len() >= 2, "{old:?}");
-    old.iter().for_each(|path| age(path, 31));
+    for path in &old {
+        age(path, 31);
+    }
     old.push(claims.join("seen/octo-app-9.json"));
     let new = claims.join("seen/octo-app-8.json");
     let things = |said: &Said| -> Vec<(String, bool)> {

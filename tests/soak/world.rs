@@ -205,8 +205,8 @@ impl World {
         }
     }
 
-    /// What GitHub asks to wait for is soon over, and its hour never ends; nor does a
-    /// minute have room for few writes only.
+    /// What GitHub asks to wait for is soon over, its hour never ends, and a minute has room for any
+    /// number of writes.
     pub fn time_passes(&self) {
         self.hub.set_rate_remaining("octo", 5000);
         self.hub.clear_exchanges();
