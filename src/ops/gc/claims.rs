@@ -10,10 +10,7 @@ use crate::plan::gc::{
     InQuestion, Removal, Retention, Seen, SeenClaim, SeenRun, SeenWorker, Thing, claim_is_due,
     claims_in_question,
 };
-use crate::store;
-
-/// So many are removed in one push.
-const AT_ONCE: usize = 100;
+use crate::store::{self, ClaimsLock};
 
 /// Looks for them, and unless it is a `dry_run` removes them. Each repository is asked once; one that
 /// does not answer is left alone.
@@ -45,11 +42,12 @@ fn of_repository(
     let (git, url) = (ctx.git()?, ctx.settings.clone_url(repo));
     let me = store::host_id(&ctx.root, fresh_number)?;
     let objects = store::claims_repository(&ctx.root);
-    let mut due: Vec<(IssueNumber, String, Removal)> = Vec::new();
-    for (issue, id) in git.claims(&url)? {
-        let Some(runs) = issues.get(&issue) else { continue };
-        // What was not written here is not ours.
-        let Some((claim, at)) = git.own_claim(&objects, &id) else { continue };
+    let _shared = ClaimsLock::share(&ctx.root)?;
+    let mut there = git.claims(&url)?;
+    there.retain(|issue, _| issues.contains_key(issue));
+    let mut due: Vec<(IssueNumber, Removal)> = Vec::new();
+    for (issue, (claim, at)) in git.read_claims(&objects, &url, &there)? {
+        let runs = issues.get(&issue).map(Vec::as_slice).unwrap_or_default();
         let is_its = |(worker, run): &&(&SeenWorker, &SeenRun)| {
             (&worker.id, &run.run) == (&claim.worker, &claim.run)
         };
@@ -65,22 +63,23 @@ fn of_repository(
             bytes: 0,
             why,
         };
-        due.push((issue, id, removal));
+        due.push((issue, removal));
     }
     if dry_run {
-        for (.., removal) in due {
+        for (_, removal) in due {
             done(Item { removal, removed: false, problem: None });
         }
         return Ok(());
     }
-    for some in due.chunks(AT_ONCE) {
-        let claims = some.iter().map(|(issue, id, _)| (*issue, id.clone())).collect();
-        let gone = git.remove_claims(&objects, &url, &claims)?;
-        for (issue, _, removal) in some {
-            let moved = || "somebody has just taken it".to_owned();
-            let result = if gone.contains(issue) { Ok(()) } else { Err(moved()) };
-            done(Item::new(removal.clone(), result));
-        }
+    there.retain(|issue, _| due.iter().any(|(due, _)| due == issue));
+    if there.is_empty() {
+        return Ok(());
+    }
+    let gone = git.remove_claims(&objects, &url, &there)?;
+    for (issue, removal) in due {
+        let moved = || "somebody has just taken it".to_owned();
+        let result = if gone.contains(&issue) { Ok(()) } else { Err(moved()) };
+        done(Item::new(removal, result));
     }
     Ok(())
 }
