@@ -187,7 +187,7 @@ fn full(run: &SeenRun, worker: &WorkerId) -> Run {
     (full.ended_at, full.cleared) = (run.ended_at, run.cleared);
     let url = run.run.to_string();
     let head = "issue-1".parse().unwrap();
-    full.pr = run.pull.then(|| PullRef { number: 1, url, head, open: true });
+    full.pr = run.pull.then_some(PullRef { number: 1, url, head, open: true });
     full
 }
 
