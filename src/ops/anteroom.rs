@@ -125,10 +125,9 @@ impl Anteroom {
             egress::name_loopback(&mut jail, &record.scratch())?;
             ways.bait = Some(listening()?);
         }
-        let mirror = ctx.mirror_path(&run.repo);
         let on_stdin = start.invocation.prompt_on_stdin;
         let orders = Orders {
-            canary: canary(ctx, &run.worker, Some(&mirror), &jail.binds, &ways),
+            canary: canary(ctx, &run.worker, Some(&run.repo), &jail.binds, &ways),
             cwd: ctx.root.clone_of(&run.worker, &run.repo),
             stdin: if on_stdin { PROMPT_INSIDE } else { "/dev/null" }.into(),
             rlimits: ctx.settings.rlimits,

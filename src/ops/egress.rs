@@ -92,7 +92,7 @@ pub(super) fn name_loopback(jail: &mut Jail, place: &Path) -> Result<(), String>
     let names = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 worker\n";
     make_private_dir(place).map_err(|e| e.to_string())?;
     fs::write(&hosts, names).map_err(|e| format!("{}: {e}", hosts.display()))?;
-    jail.binds.push(Bind { from: hosts, to: "/etc/hosts".into(), writable: false });
+    jail.binds.push(Bind::read_at(hosts, "/etc/hosts"));
     Ok(())
 }
 
@@ -144,8 +144,7 @@ impl Egress {
 
     /// Shows its socket in a jail.
     pub(super) fn show_in(&self, jail: &mut Jail) {
-        let from = self.socket.clone();
-        jail.binds.push(Bind { from, to: SOCKET_INSIDE.into(), writable: false });
+        jail.binds.push(Bind::read_at(&self.socket, SOCKET_INSIDE));
     }
 }
 
