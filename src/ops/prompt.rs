@@ -22,9 +22,9 @@ pub struct Brief {
 impl Brief {
     /// What of the issue the agent is not shown, in sentences for people.
     pub(super) fn left_unsaid(&self) -> Vec<String> {
-        let hidden = format!("{} hidden parts of the issue were taken out", self.hidden);
+        let hidden = format!("hidden parts of the issue, taken out: {}", self.hidden);
         let others =
-            format!("{} comments of people without write permission were left out", self.left_out);
+            format!("comments of people without write permission, left out: {}", self.left_out);
         let counted = [(self.hidden, hidden), (self.left_out, others)];
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, said)| said).collect()
     }
