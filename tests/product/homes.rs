@@ -157,7 +157,7 @@ fn a_run_sees_no_clone_but_its_own_and_each_is_there_again_when_it_is_its_turn()
         );
     }
     // Also not by way of what git runs while the clone is made ready for the next run.
-    let peek = "git config filter.x.smudge 'ls -R ~/github >>~/peeked; cat'
+    let peek = "git config filter.x.smudge \"ls -R $HOME/github >>$HOME/peeked; cat\"
         mkdir -p .git/info; echo '* filter=x' >.git/info/attributes; rm README.md; echo laid";
     let look = "find $HOME/github -name vault.txt; ls $HOME/github $HOME/github/*";
     let own = world.home("01").join("github/octo/app");

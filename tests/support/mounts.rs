@@ -9,9 +9,14 @@ pub struct Mount(PathBuf);
 impl Mount {
     /// Mounts one of so many MiB on a directory. `None`, and a word why, where that is not allowed:
     /// it takes root.
-    #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
     pub fn new(at: &Path, mib: u32) -> Option<Self> {
-        let size = format!("size={mib}m,mode=700");
+        Self::of_files(at, mib, 1 << 20)
+    }
+
+    /// The same with room for so many files.
+    #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
+    pub fn of_files(at: &Path, mib: u32, files: u32) -> Option<Self> {
+        let size = format!("size={mib}m,nr_inodes={files},mode=700");
         let made =
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
         match made {
