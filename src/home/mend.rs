@@ -86,7 +86,9 @@ pub(super) fn keep(
     Ok(())
 }
 
-fn kept_beside(furniture: &Path) -> PathBuf {
+/// Where what was placed in a home is kept, beside the list of it; it may hold the model's key.
+#[must_use]
+pub fn kept_beside(furniture: &Path) -> PathBuf {
     furniture.with_extension("d")
 }
 

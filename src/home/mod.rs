@@ -48,7 +48,7 @@ pub use error::Error;
 pub use found::{credentials_in, password_in, secrets_in};
 pub use furniture::mode_of;
 pub use lived::{is_dir, make_dir, open_up, remove_tree, set_aside};
-pub use mend::{Mended, mend};
+pub use mend::{Mended, kept_beside, mend};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 pub use staging::STAGING;

@@ -62,6 +62,9 @@ fn what_an_agent_leaves_in_the_way_of_a_credential_is_gone_at_the_next_run_which
     // Nothing that is said where there is nothing to say.
     assert_eq!(world.says("echo seen"), "seen\n");
     world.cron(&["rm", "01", "-y"]).ok();
+    let left = files(&world.root.pool().join(".retired"));
+    let odd = |path: &Path| path.iter().any(|part| part == "quarantine" || part == "furniture.d");
+    assert!(!left.is_empty() && !left.iter().any(|(path, _)| odd(path)), "{left:?}");
 }
 
 /// What cannot be moved from one disk to another at once is removed.
