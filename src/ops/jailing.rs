@@ -275,7 +275,7 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let mut ways = Ways::default();
     if mode == NetworkMode::Proxy {
         let log = place.path().join("egress.log");
-        let opened = Egress::open(ctx, place.path(), log, Policy::default())?;
+        let opened = Egress::open(ctx, place.path(), log, Policy::default(), &[])?;
         opened.show_in(&mut jail);
         ways.egress = Some(opened);
     }
