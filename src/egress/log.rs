@@ -220,15 +220,16 @@ mod tests {
         let secrets = Secrets(vec![("github-token".into(), SECRET.into())]);
         assert!(!format!("{secrets:?}").contains("ghp_"));
         let mut log = Log::open(&path, secrets).unwrap();
-        let long = format!("{}{SECRET}.example", "x".repeat(290));
+        let cut = format!("{}{SECRET}.example", "x".repeat(290));
         let hidden: String = SECRET.chars().flat_map(|c| [c, '\u{200b}']).collect();
-        let hex: String = SECRET.bytes().map(|b| format!("{b:02x}")).collect();
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+        let hex: String = SECRET.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect();
         for host in [
             format!("{SECRET}.example"),
             SECRET.to_lowercase(),
             format!("a.{}.example", SECRET.to_uppercase()),
             format!("{hex}.example"),
-            long,
+            cut,
             hidden,
         ] {
             let why = format!("{host} is not allowed");

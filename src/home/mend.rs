@@ -65,7 +65,7 @@ pub fn mend(home: &Path, furniture: &Path, quarantine: &Path) -> Result<Mended, 
 /// credentials nothing is kept: they would lie about once more.
 pub(super) fn keep(
     furniture: &Path,
-    made: &Path,
+    from: &Path,
     files: &BTreeSet<PathBuf>,
     mode: CredentialMode,
 ) -> Result<(), Error> {
@@ -75,7 +75,7 @@ pub(super) fn keep(
         return Ok(());
     }
     for file in files {
-        let (from, to) = (made.join(file), kept.join(file));
+        let (from, to) = (from.join(file), kept.join(file));
         to.parent().map_or(Ok(()), ensure_dir)?;
         let read = || Ok((fs::read(&from)?, fs::symlink_metadata(&from)?.permissions().mode()));
         let (bytes, mode) = read().map_err(Error::io("read", &from))?;
