@@ -106,6 +106,7 @@ fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json:
             "remaining": report.usage.remaining,
             "limit": report.usage.limit,
             "reset": report.usage.reset,
+            "waitedSecs": report.usage.waited.as_secs(),
         },
     })
 }

@@ -21,7 +21,8 @@ Weekly, by cron:
   0 4 * * 0 $HOME/.cargo/bin/claude-workers gc >/dev/null
 
 Nothing of a worker that is not idle is touched. Records that say whether an issue may be taken
-again stay, however old they are.")]
+again stay, however old they are. Lists and claims that are remembered of GitHub go after 30 days,
+the oldest before if they are more than 64 MiB.")]
 pub(super) struct Args {
     /// Say what would be removed, and remove nothing
     #[arg(long)]

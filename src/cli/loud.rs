@@ -58,5 +58,9 @@ impl Verbose {
             DIM,
             &format!("{} requests, {free} of them free (304){left}", usage.requests),
         ));
+        if !usage.waited.is_zero() {
+            let secs = usage.waited.as_secs();
+            print::note(&styled(DIM, &format!("writes waited {secs} s for their turn")));
+        }
     }
 }

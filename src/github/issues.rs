@@ -91,7 +91,7 @@ impl GitHub {
         let url = self.url(&format!("{}/issues", repo_path(repo)));
         let what = format!("a new issue of {repo}");
         let content = json!({ "title": title, "body": body, "labels": labels });
-        let ask = Ask::write(Method::POST, url, &what, Some(content));
+        let ask = Ask::create(url, &what, content);
         let made: wire::WholeIssue = self.fetch(&ask).await?;
         made.into_domain(repo.clone(), Option::unwrap_or_default)
             .map_err(|e| self.bad_answer(&what, &e.to_string()))
@@ -124,7 +124,7 @@ impl GitHub {
     ) -> Result<Comment, Error> {
         let url = self.url(&format!("{}/comments", issue_path(repo, number)));
         let what = format!("a comment on {repo}#{number}");
-        let ask = Ask::write(Method::POST, url, what, Some(json!({ "body": body })));
+        let ask = Ask::create(url, what, json!({ "body": body }));
         Ok(self.fetch::<wire::Comment>(&ask).await?.into())
     }
 

@@ -93,8 +93,8 @@ pub(super) fn recognise(
 fn told(now: Timestamp, headers: &HeaderMap) -> Option<SignedDuration> {
     let until = |at: Timestamp| Some(at.duration_since(now)).filter(SignedDuration::is_positive);
     if let Some(text) = headers.get("retry-after").and_then(|v| v.to_str().ok()) {
-        if let Ok(seconds) = text.trim().parse::<u32>() {
-            return Some(SignedDuration::from_secs(i64::from(seconds.max(1))));
+        if let Ok(seconds) = text.trim().parse::<i64>() {
+            return Some(SignedDuration::from_secs(seconds.max(1)));
         }
         let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim());
         if let Some(wait) = date.ok().and_then(until) {
@@ -275,6 +275,27 @@ mod tests {
         assert_eq!(read("k", now() - SignedDuration::from_hours(1000)), None);
         std::fs::write(&path, "{").unwrap();
         assert_eq!(read("k", now()), None);
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_a_day_whatever_github_says() {
+        let none = ("x-ratelimit-remaining", "0");
+        for absurd in [
+            &[("retry-after", "86401")][..],
+            &[("retry-after", "4294967295")],
+            &[("retry-after", "9223372036854775807")],
+            &[("retry-after", "Thu, 31 Dec 9998 23:59:59 GMT")],
+            &[none, ("x-ratelimit-reset", "4102444800")],
+            &[none, ("x-ratelimit-reset", "253402207200")],
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let new = || Limits::new(dir.path().join("cooldown.json"), "k".into());
+            let met = new().meet(now(), LimitKind::Primary, &headers(absurd), String::new());
+            assert_eq!(met.until, now() + SignedDuration::from_hours(24), "{absurd:?}");
+            // By then it is over, and until then it is believed, also by another process.
+            assert_eq!(new().current(now()), Some(met.clone()), "{absurd:?}");
+            assert_eq!(new().current(met.until), None, "{absurd:?}");
+        }
     }
 
     #[test]

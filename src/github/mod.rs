@@ -11,6 +11,8 @@
 //! - The token goes to the configured server only, and into no message, file or `Debug` output.
 //! - Lists are asked for conditionally, with the `ETag`s of the last run: what did not change
 //!   costs nothing of the rate limit. A single issue is always read afresh.
+//! - Writes keep a pace that GitHub's secondary limits allow, over all processes with the same token
+//!   and state directory.
 //! - After a rate limit nothing is sent until it is over, in this process or another with the same
 //!   token and state directory.
 //!
@@ -23,6 +25,7 @@ mod issues;
 mod labels;
 mod limits;
 mod lists;
+mod pace;
 mod pulls;
 mod repos;
 mod transport;
@@ -57,8 +60,8 @@ pub struct Settings {
     pub api_url: String,
     /// The token; without one every request ends in [`Error::NoToken`].
     pub token: Option<SecretString>,
-    /// Where lists, known labels and pauses are kept between runs. Made when first needed. It may
-    /// be deleted at any time.
+    /// Where lists, known labels, pauses and the pace are kept between runs. Made when first needed.
+    /// It may be deleted at any time.
     pub state_dir: PathBuf,
 }
 
@@ -78,6 +81,7 @@ pub struct GitHub {
     token: Option<SecretString>,
     disk: disk::Disk,
     limits: limits::Limits,
+    pace: pace::Pace,
     usage: usage::Counter,
     /// Made for the first request: reading the system's certificates takes milliseconds.
     client: Mutex<Option<octocrab::Octocrab>>,
@@ -103,6 +107,7 @@ impl GitHub {
         let cooldown = settings.state_dir.join("cooldown.json");
         Ok(Self {
             limits: limits::Limits::new(cooldown, disk.key().to_owned()),
+            pace: pace::Pace::new(settings.state_dir.join("pace.json"), disk.key().to_owned()),
             address,
             token: settings.token,
             disk,

@@ -1,6 +1,5 @@
 //! Pull requests.
 
-use http::Method;
 use serde_json::json;
 
 use super::address::encode;
@@ -45,10 +44,7 @@ impl GitHub {
         });
         let url = self.url(&format!("{}/pulls", repo_path(repo)));
         let what = format!("a pull request of {repo} from {}", new.head);
-        let refused = match self
-            .fetch::<wire::Pull>(&Ask::write(Method::POST, url, what, Some(body)))
-            .await
-        {
+        let refused = match self.fetch::<wire::Pull>(&Ask::create(url, what, body)).await {
             Ok(pull) => return Ok(pull.into_domain(new.head)),
             Err(error) => error,
         };

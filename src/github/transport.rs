@@ -21,6 +21,7 @@ use octocrab::{OctoBody, Octocrab};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
+use super::pace::Weight;
 use super::{Error, GitHub, limits, wire};
 use crate::domain::text::one_line;
 use crate::failpoint::{Effect, Trouble, endpoint};
@@ -45,6 +46,8 @@ pub(super) struct Ask {
     pub(super) what: String,
     body: Option<serde_json::Value>,
     etag: Option<HeaderValue>,
+    /// Nothing: it is a read, and waits for no turn.
+    weight: Option<Weight>,
 }
 
 impl Ask {
@@ -56,6 +59,7 @@ impl Ask {
             what: one_line(what.as_ref(), 200),
             body: None,
             etag: None,
+            weight: None,
         }
     }
 
@@ -72,7 +76,17 @@ impl Ask {
         what: impl AsRef<str>,
         body: Option<serde_json::Value>,
     ) -> Self {
-        Self { method, body, ..Self::get(url, what) }
+        Self { method, body, weight: Some(Weight::Change), ..Self::get(url, what) }
+    }
+
+    /// Something new at the whole address `url` that people are told of.
+    pub(super) fn create(url: String, what: impl AsRef<str>, body: serde_json::Value) -> Self {
+        Self { weight: Some(Weight::Content), ..Self::write(Method::POST, url, what, Some(body)) }
+    }
+
+    /// A read whose question is too long for an address.
+    pub(super) fn question(url: String, what: impl AsRef<str>, body: serde_json::Value) -> Self {
+        Self { weight: None, ..Self::write(Method::POST, url, what, Some(body)) }
     }
 }
 
@@ -157,11 +171,13 @@ impl GitHub {
     /// Sends, and sends again where that is harmless and may help.
     async fn exchange(&self, ask: &Ask) -> Result<Answer, Error> {
         let mut left = if ask.method == Method::GET { TRIES } else { 1 };
+        if let Some(weight) = ask.weight {
+            // What is not sent takes no turn.
+            self.not_paused()?;
+            self.usage.waited(self.pace.turn(weight).await);
+        }
         loop {
-            if let Some(pause) = self.cooldown() {
-                let limits::Cooldown { until, kind, why, .. } = pause;
-                return Err(Error::RateLimited { until, kind, why });
-            }
+            self.not_paused()?;
             left -= 1;
             let outcome = self.once(ask).await;
             let failed = match &outcome {
@@ -172,6 +188,15 @@ impl GitHub {
                 return outcome;
             }
             tokio::time::sleep((self.pause)()).await;
+        }
+    }
+
+    fn not_paused(&self) -> Result<(), Error> {
+        match self.cooldown() {
+            None => Ok(()),
+            Some(limits::Cooldown { until, kind, why, .. }) => {
+                Err(Error::RateLimited { until, kind, why })
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What was sent, itemised, and what is left of the rate limit.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -31,6 +32,8 @@ pub struct Usage {
     pub limit: Option<u64>,
     /// When the hour is over.
     pub reset: Option<Timestamp>,
+    /// For how long writes have waited for their turn.
+    pub waited: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,11 @@ impl Counter {
 
     pub(super) fn get(&self) -> Usage {
         self.lock().clone()
+    }
+
+    /// Counts a wait before a write.
+    pub(super) fn waited(&self, wait: Duration) {
+        self.lock().waited += wait;
     }
 
     /// Counts a request that got no answer.

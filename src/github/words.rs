@@ -1,6 +1,5 @@
 //! When the words of an issue were last changed. REST does not tell; GraphQL does.
 
-use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -88,7 +87,7 @@ impl GitHub {
             "query": QUESTION,
             "variables": {"owner": repo.owner(), "name": repo.name(), "number": number},
         });
-        let ask = Ask::write(Method::POST, self.address.graphql(), &what, Some(asked));
+        let ask = Ask::question(self.address.graphql(), &what, asked);
         let answer: Answer = self.fetch(&ask).await?;
         if let Some(problem) = answer.errors.first() {
             return Err(self.bad_answer(&what, &problem.message));

@@ -9,7 +9,7 @@ use super::{Context, Exit, Failure};
 use crate::domain::{
     BLOCKED_LABEL, BranchName, Issue, IssueNumber, RepoSlug, Run, WORKER_LABEL_COLOR, WorkerId,
 };
-use crate::github::GitHub;
+use crate::github::{Error, GitHub};
 use crate::store::{self, State, WorkerLock};
 
 /// Takes the named worker, or the first idle one that will do.
@@ -180,10 +180,9 @@ pub(super) async fn label(
     repo: &RepoSlug,
     issue: IssueNumber,
     worker: &WorkerId,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let name = worker.label();
     let about = format!("Held by worker {worker}");
     github.ensure_label(repo, &name, WORKER_LABEL_COLOR, &about).await?;
-    github.add_label(repo, issue, &name).await?;
-    Ok(())
+    github.add_label(repo, issue, &name).await.map(drop)
 }

@@ -115,7 +115,8 @@ pub async fn dispatch(
         }
     }
     if let Some(number) = run.issue
-        && let Err(failure) = label(github, &run.repo, number, lock.worker()).await
+        && let Err(failure) =
+            label(github, &run.repo, number, lock.worker()).await.map_err(Failure::from)
     {
         // What GitHub refused it has not done; only where it did not answer the label may be on.
         let labelled = failure.exit == Exit::Failed;

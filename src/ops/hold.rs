@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::git::{Fence, FoundClaim, Host, Swap};
 use crate::plan::{MARGIN, Standing, standing, time_to_live};
 use crate::process::uptime;
-use crate::store;
+use crate::store::{self, ClaimsLock};
 
 /// Everything that is needed to move the claim of one run.
 pub(super) struct Hold<'a> {
@@ -183,6 +183,7 @@ impl<'a> Hold<'a> {
     }
 
     fn read(&self) -> Result<Option<FoundClaim>, Failure> {
+        let _shared = ClaimsLock::share(&self.ctx.root)?;
         let objects = store::claims_repository(&self.ctx.root);
         Ok(self.git.read_claim(&objects, &self.url, self.issue)?)
     }
@@ -196,16 +197,22 @@ impl<'a> Hold<'a> {
     ) -> Result<Option<ClaimHeld>, Failure> {
         let at = Timestamp::now();
         let claim = self.claim(run, epoch, fresh_uuid());
-        let id = self.write(&claim, at)?;
-        let objects = store::claims_repository(&self.ctx.root);
-        match self.git.swap_claim(&objects, &self.url, self.issue, from, &id)? {
-            Swap::Won => Ok(Some(ClaimHeld { id, epoch, at })),
-            Swap::Lost => Ok(None),
-        }
+        Ok(self.put(&claim, from, at)?.map(|id| ClaimHeld { id, epoch, at }))
     }
 
-    fn write(&self, claim: &Claim, at: Timestamp) -> Result<String, Failure> {
-        Ok(self.git.write_claim(&store::claims_repository(&self.ctx.root), claim, at)?)
+    /// Puts a claim in the place of `from`, and says where it is. `None`: something else was there.
+    fn put(
+        &self,
+        claim: &Claim,
+        from: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Option<String>, Failure> {
+        // What is written is to be there still when it is pushed.
+        let _shared = ClaimsLock::share(&self.ctx.root)?;
+        let objects = store::claims_repository(&self.ctx.root);
+        let id = self.git.write_claim(&objects, claim, at)?;
+        let swap = self.git.swap_claim(&objects, &self.url, self.issue, from, &id)?;
+        Ok((swap == Swap::Won).then_some(id))
     }
 
     fn claim(&self, run: &Run, epoch: u64, nonce: String) -> Claim {
@@ -249,10 +256,8 @@ impl<'a> Hold<'a> {
     pub(super) fn confirm(&self, run: &Run) -> Result<Option<FoundClaim>, Failure> {
         let Some(found) = self.still_ours(&run.run)? else { return Ok(None) };
         let next = self.claim(run, found.claim.epoch, fresh_uuid());
-        let id = self.write(&next, Timestamp::now())?;
-        let objects = store::claims_repository(&self.ctx.root);
-        let swap = self.git.swap_claim(&objects, &self.url, self.issue, Some(&found.id), &id)?;
-        Ok((swap == Swap::Won).then_some(FoundClaim { id, claim: next }))
+        let id = self.put(&next, Some(&found.id), Timestamp::now())?;
+        Ok(id.map(|id| FoundClaim { id, claim: next }))
     }
 
     /// The claim of another run (here or of another host) that has, or has had, the issue since `run`.
@@ -287,9 +292,7 @@ impl<'a> Hold<'a> {
             return Ok(());
         }
         claim.state = ClaimState::Done;
-        let done = self.write(&claim, Timestamp::now())?;
-        let objects = store::claims_repository(&self.ctx.root);
-        self.git.swap_claim(&objects, &self.url, self.issue, Some(&id), &done)?;
+        self.put(&claim, Some(&id), Timestamp::now())?;
         Ok(())
     }
 }

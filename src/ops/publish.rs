@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::claim;
 use super::filing::{self, Filing, Stop};
 use super::hold::Hold;
 use super::patience::{self, is_full};
@@ -468,6 +469,11 @@ impl Publishing<'_> {
                 Err(e) => Err(e),
             };
             blocked = self.note(result, "the label blocked")?.is_some();
+            if self.run.agent.is_none() {
+                // Each of its supervisors may have been lost before it had put this on.
+                let result = claim::label(self.github, repo, issue, &self.run.worker).await;
+                self.note(result, &format!("the label {own}"))?;
+            }
         }
         if !keep_own {
             let result = self.github.remove_label(repo, issue, &own).await;

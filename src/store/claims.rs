@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Root, make_private_dir, read_bounded, write_private};
+use super::atomic::rename_file;
+use super::{
+    ClaimsLock, Error, Root, TEMPORARY, make_private_dir, read_bounded, remove_dir_all,
+    write_private,
+};
 use crate::domain::{HostId, IssueNumber, RepoSlug};
 use crate::process::Uptime;
 
@@ -60,7 +64,22 @@ pub fn host_id(root: &Root, random: impl FnOnce() -> u32) -> Result<HostId, Erro
 /// The bare repository in which claims are written and read.
 #[must_use]
 pub fn claims_repository(root: &Root) -> PathBuf {
-    root.github().join("claims").join("objects.git")
+    root.claims().join("objects.git")
+}
+
+/// Throws that repository away: what is needed of it is written or fetched again. `false`: somebody
+/// is just using it.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn forget_claims_repository(root: &Root) -> Result<bool, Error> {
+    let Some(lock) = ClaimsLock::try_take(root)? else { return Ok(false) };
+    let aside = root.claims().join(format!("{TEMPORARY}objects"));
+    remove_dir_all(&aside)?;
+    rename_file(&claims_repository(root), &aside)?;
+    drop(lock);
+    remove_dir_all(&aside)?;
+    Ok(true)
 }
 
 /// For how long the claim on an issue has been seen to be exactly `id`. The first look says zero,
@@ -75,7 +94,7 @@ pub fn unchanged_for(
     id: &str,
     now: &Uptime,
 ) -> Result<Duration, Error> {
-    let dir = root.github().join("claims").join("seen");
+    let dir = root.claims().join("seen");
     let path = dir.join(format!("{}-{}-{issue}.json", repo.owner(), repo.name()));
     let known = read_bounded(&path, MAX)?;
     let known = known.and_then(|bytes| serde_json::from_slice::<Seen>(&bytes).ok());
@@ -99,7 +118,7 @@ pub fn unchanged_for(
 /// # Errors
 /// When that cannot be remembered.
 pub fn claims_are_due(root: &Root, repo: &RepoSlug, every: Duration) -> Result<bool, Error> {
-    let dir = root.github().join("claims").join("looked");
+    let dir = root.claims().join("looked");
     let path = dir.join(format!("{}-{}", repo.owner(), repo.name()));
     let looked = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
     if looked.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < every) {
@@ -143,5 +162,9 @@ mod tests {
         assert_eq!(age("y", "c", 3), 0, "another boot");
         assert_eq!(age("y", "c", 1), 0, "a clock that went back");
         assert_eq!(age("y", "c", 4), 3);
+        // Who forgets what was seen waits longer.
+        std::fs::remove_dir_all(root.claims().join("seen")).unwrap();
+        assert_eq!(age("y", "c", 9), 0, "forgotten");
+        assert_eq!(age("y", "c", 11), 2);
     }
 }

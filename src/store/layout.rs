@@ -75,6 +75,12 @@ impl Root {
         self.pool().join("github")
     }
 
+    /// What is remembered of claims.
+    #[must_use]
+    pub fn claims(&self) -> PathBuf {
+        self.github().join("claims")
+    }
+
     /// All mirrors, by host and owner.
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {

@@ -5,10 +5,10 @@
 //! gap, the kernel frees it when the last holder dies however it dies, and anybody can ask whether
 //! it is held ([`is_locked`]) without taking it for a moment and getting in the way.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -16,7 +16,7 @@ use nix::libc;
 
 use super::{Error, RecordPaths, Root, io_error, make_private_dir};
 use crate::domain::WorkerId;
-use crate::failpoint::{Effect, Trouble, place};
+use crate::failpoint::{Effect, Trouble, around, place};
 
 fn open(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
@@ -164,6 +164,44 @@ impl AssignLock {
     }
 }
 
+/// Held by whoever reads or writes in the repository for claims, any number of them; who throws that
+/// away has it alone.
+#[derive(Debug)]
+pub struct ClaimsLock(#[expect(dead_code, reason = "holding the file is the point")] File);
+
+impl ClaimsLock {
+    /// Takes it with others. Who has it alone renames a directory, no more: that is waited for.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn share(root: &Root) -> Result<Self, Error> {
+        let path = Self::path(root)?;
+        let file = open(&path)?;
+        around(Trouble::Disk, || format!("share {}", place(&path)), || file.lock_shared())
+            .map_err(io_error("lock", &path))?;
+        Ok(Self(file))
+    }
+
+    /// Takes it alone, if nobody has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be used.
+    pub fn try_take(root: &Root) -> Result<Option<Self>, Error> {
+        let path = Self::path(root)?;
+        let file = open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(io_error("lock", &path)(e)),
+        }
+    }
+
+    fn path(root: &Root) -> Result<PathBuf, Error> {
+        make_private_dir(&root.claims())?;
+        Ok(root.claims().join("objects.lock"))
+    }
+}
+
 /// Held by the one `update` that is under way.
 #[derive(Debug)]
 pub struct UpdateLock(#[expect(dead_code, reason = "holding the file is the point")] File);
@@ -213,6 +251,18 @@ mod tests {
         assert!(is_locked(&root.record(&worker).lock()).unwrap());
         drop(inherited);
         assert!(!is_locked(&root.record(&worker).lock()).unwrap());
+    }
+
+    #[test]
+    fn who_throws_claims_away_has_the_lock_alone() {
+        let (_dir, root, _) = root();
+        let (one, two) = (ClaimsLock::share(&root).unwrap(), ClaimsLock::share(&root).unwrap());
+        assert!(ClaimsLock::try_take(&root).unwrap().is_none());
+        drop(one);
+        assert!(ClaimsLock::try_take(&root).unwrap().is_none());
+        drop(two);
+        let alone = ClaimsLock::try_take(&root).unwrap();
+        assert!(alone.is_some() && ClaimsLock::try_take(&root).unwrap().is_none());
     }
 
     #[test]

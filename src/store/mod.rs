@@ -7,7 +7,7 @@
 //! <root>/.pool/01/completed/    the archive; `.lines` in it is a memory of what lists show of it
 //! <root>/.pool/.retired/01.1/   the record of a worker that is no more
 //! <root>/.pool/mirrors/         bare repositories that clones borrow objects from
-//! <root>/.pool/github/          answers remembered, cooldown
+//! <root>/.pool/github/          answers remembered, cooldown, pace, claims seen
 //! ```
 //!
 //! Promises: a file is either the old one or the new one, whole; what cannot be read is never
@@ -33,7 +33,9 @@ pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
     remove_dir_all, remove_file, write_private,
 };
-pub use claims::{claims_are_due, claims_repository, host_id, unchanged_for};
+pub use claims::{
+    claims_are_due, claims_repository, forget_claims_repository, host_id, unchanged_for,
+};
 pub use clock::believed_time;
 pub use history::{
     Archived, Read, Skipped, archived, completed, completed_of_issue, completed_of_issues,
@@ -42,7 +44,7 @@ pub use history::{
 pub use layout::{RecordPaths, Root};
 pub use line::Line;
 pub use lines::{archived_lines, completed_lines};
-pub use lock::{AssignLock, UpdateLock, WorkerLock, is_locked};
+pub use lock::{AssignLock, ClaimsLock, UpdateLock, WorkerLock, is_locked};
 pub use record::{archive, read_archived, read_task, set_aside_task, tell_of_broken, write_task};
 pub use retire::{records, retire, retired};
 pub use tools::Tools;

@@ -47,12 +47,14 @@ const KINDS: &[(&str, Role)] = &[
     ("workers/.pool/github/chores/20261121T071500-7f3a.json", Role::Named),
     ("workers/.pool/host.json", Role::Named),
     ("workers/.pool/assign.lock", Role::Blank),
+    ("workers/.pool/github/claims/objects.lock", Role::Blank),
     ("workers/.pool/01/supervisor.log", Role::Blank),
     ("workers/.pool/01/worker.log", Role::Blank),
     ("workers/.pool/01/prompt.txt", Role::Blank),
     ("workers/.pool/tools.json", Role::Cache),
     ("workers/.pool/clock.json", Role::Cache),
     ("workers/.pool/github/cooldown.json", Role::Cache),
+    ("workers/.pool/github/pace.json", Role::Cache),
     ("workers/.pool/github/refused.json", Role::Cache),
     ("workers/.pool/github/cache/KEY/FILE", Role::Cache),
     (".config/claude-workers/config.toml", Role::Needed(2)),
@@ -156,6 +158,7 @@ fn content(path: &Path) -> Vec<u8> {
             r#"{"version":1,"repo":"octo/app","issue":1,"labels":["x"],"run":"20261121T071500-7f3a"}"#
         }
         "cooldown.json" => r#"{"version":1,"tokens":{}}"#,
+        "pace.json" => r#"{"version":1,"boot":"","tokens":{}}"#,
         "refused.json" => r#"{"version":1,"rules":"","refused":{}}"#,
         "task.json" => RECORD,
         _ => "words of an earlier run\n",

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use claude_workers::domain::{Outcome, Run};
 use claude_workers::store::{self, State};
+use jiff::Timestamp;
 
 use crate::killer::Killer;
-use crate::world::{Fate, Name, World, is_settled};
+use crate::world::{Fate, Name, World, file_of, is_settled};
 
 /// What is wrong now that may never be.
 pub fn at_any_time(world: &World) -> Vec<String> {
@@ -51,7 +52,8 @@ pub struct Account {
     unread: Vec<String>,
     /// The ids of runs that our comments on each issue are about.
     said: BTreeMap<Name, Vec<String>>,
-    starts: usize,
+    /// When agents were started on each issue's file.
+    starts: BTreeMap<String, Vec<Timestamp>>,
 }
 
 impl Account {
@@ -70,7 +72,13 @@ impl Account {
             };
             (name.clone(), comments.iter().filter_map(|c| about(&c.body)).collect())
         });
-        let starts = notes(world, "starts").iter().map(|(_, _, text)| text.lines().count()).sum();
+        let mut starts: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+        for line in notes(world, "starts").iter().flat_map(|(_, _, text)| text.lines()) {
+            let (file, at) = line.split_once(' ').unwrap();
+            let (secs, nanos) = at.split_once('.').unwrap();
+            let at = Timestamp::new(secs.parse().unwrap(), nanos.parse().unwrap()).unwrap();
+            starts.entry(file.to_owned()).or_default().push(at);
+        }
         Self { said: said.collect(), runs, unread, starts }
     }
 
@@ -104,10 +112,11 @@ impl Account {
             if done.count() != usize::from(*fate == Fate::Succeed) {
                 not("it did not succeed once, or should not have");
             }
-            let after = runs.iter().skip_while(|run| run.outcome() != Some(Outcome::Succeeded));
-            if after.skip(1).any(|run| run.agent.as_ref().is_some_and(|a| a.not_started.is_none()))
-            {
-                not("an agent was started after it had succeeded");
+            let success = runs.iter().find(|run| run.outcome() == Some(Outcome::Succeeded));
+            let since = success.and_then(|run| run.ended_at);
+            let starts = self.starts.get(&file_of(name)).into_iter().flatten();
+            for at in starts.filter(|at| since.is_some_and(|since| **at > since)) {
+                not(&format!("an agent was started at {at}, after it had succeeded"));
             }
             let said = &self.said[name];
             for run in &runs {
@@ -151,7 +160,7 @@ impl Account {
             world.hosts.len(),
             took.as_secs_f64(),
             self.runs.len(),
-            self.starts,
+            self.starts.values().map(Vec::len).sum::<usize>(),
             kills.values().sum::<u64>(),
             struck.values().sum::<u64>(),
             at_any_time(world).len(),

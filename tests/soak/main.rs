@@ -16,7 +16,7 @@
 //! | `SOAK_JAILED` | hosts whose agents are jailed | 1 |
 //! | `SOAK_KEEP` | set: the world stays on the disk | |
 //!
-//! The long one: `SOAK_ISSUES=2000 cargo test --release --test soak -- --ignored --nocapture`.
+//! The long one: `SOAK_ISSUES=2000 cargo test --release --test soak -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,6 @@ use options::Options;
 use world::World;
 
 #[test]
-#[ignore = "it finds a push that is refused for the run's own renewed claim"]
 fn no_issue_is_lost_and_none_is_worked_on_twice() {
     let options = Options::of_environment();
     eprintln!("soak: {options:?}");

@@ -62,12 +62,12 @@ pub struct World {
 }
 
 /// Holds a lock on its issue while it works: a second agent of the same issue leaves a note, and so
-/// does each start.
+/// does each start, with its time.
 const AGENT: &str = r#"
 issues=$1 name=$(echo "$2" | tr / _)-$3
 exec 9<"$issues/$name" || exit 3
 flock -n 9 || { echo "$name" >>"$HOME/double"; exit 9; }
-echo "$name" >>"$HOME/starts"
+echo "$name $(date +%s.%N)" >>"$HOME/starts"
 read -r fate pause <&9
 sleep "$pause"
 case $fate in
@@ -104,9 +104,9 @@ impl World {
                 hub.add_issue(slug, &NewIssue::new("octo", &format!("Issue {nth}"))).unwrap();
             let fate = Fate::drawn(&mut chance);
             let words = format!("{} 0.{}\n", fate.word(), chance.up_to(9));
-            let file = format!("{}-{number}", slug.replace('/', "_"));
-            fs::write(agents.join("issues").join(file), words).unwrap();
-            issues.insert((slug.clone(), number), fate);
+            let name = (slug.clone(), number);
+            fs::write(agents.join("issues").join(file_of(&name)), words).unwrap();
+            issues.insert(name, fate);
         }
         let config = |jailed: bool| {
             format!(
@@ -205,11 +205,13 @@ impl World {
         }
     }
 
-    /// What GitHub asks to wait for is soon over, and its hour never ends.
+    /// What GitHub asks to wait for is soon over, its hour never ends, and a minute has room for any
+    /// number of writes.
     pub fn time_passes(&self) {
         self.hub.set_rate_remaining("octo", 5000);
         self.hub.clear_exchanges();
         for host in &self.hosts {
+            let _ = fs::remove_file(host.root.github().join("pace.json"));
             let pause = host.root.github().join("cooldown.json");
             let age = fs::metadata(&pause).and_then(|m| m.modified()).map(|at| at.elapsed());
             if age.is_ok_and(|age| age.is_ok_and(|age| age > Duration::from_secs(2))) {
@@ -254,6 +256,11 @@ impl World {
             }
         }
     }
+}
+
+/// What an issue's agents know it by.
+pub fn file_of((repo, number): &Name) -> String {
+    format!("{}-{number}", repo.replace('/', "_"))
 }
 
 fn is_blocked(view: &IssueView) -> bool {

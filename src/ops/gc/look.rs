@@ -50,6 +50,7 @@ pub(super) fn look(
     let mut seen = Seen {
         workers: workers.into_iter().map(&mut of).collect(),
         mirrors: mirrors(ctx),
+        memory: memory(ctx),
         loose: loose_in_pool(ctx),
     };
     for worker in seen.workers.iter().filter(|w| w.away.is_some()) {
@@ -258,6 +259,24 @@ fn mirrors(ctx: &Context) -> Vec<SeenMirror> {
         }
     }
     mirrors
+}
+
+/// What is remembered of GitHub, by token, and of claims.
+fn memory(ctx: &Context) -> Vec<Piece> {
+    let github = ctx.root.github();
+    let shelves = [github.join("cache"), github.join("memory"), ctx.root.claims()];
+    let objects = store::claims_repository(&ctx.root);
+    let mut memory = Vec::new();
+    for (name, dir) in shelves.iter().flat_map(|shelf| dirs(shelf)) {
+        if dir == objects {
+            // Nothing in it is needed for longer than a moment.
+            memory.push(Piece { thing: Thing::Memory, bytes: size(&dir), path: dir, since: None });
+        } else if !name.starts_with(TEMPORARY) {
+            let files = files(&dir).into_iter().filter(|(name, _)| !name.starts_with(TEMPORARY));
+            memory.extend(files.map(|(name, meta)| piece(Thing::Memory, dir.join(name), &meta)));
+        }
+    }
+    memory
 }
 
 /// What died half made, beside the workers' records.

@@ -227,7 +227,24 @@ fn gone(result: std::io::Result<()>, path: &Path) -> Result<(), String> {
     }
 }
 
-/// Mirrors and leftovers beside the workers' records.
+/// What is remembered of GitHub.
+fn forget(ctx: &Context, path: &Path) -> Result<(), String> {
+    if path == store::claims_repository(&ctx.root) {
+        return match store::forget_claims_repository(&ctx.root) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("somebody looks at a claim".into()),
+            Err(e) => Err(e.to_string()),
+        };
+    }
+    remove(path)?;
+    // A token that is not used any more leaves an empty directory.
+    if let Some(dir) = path.parent().filter(|dir| !dir.starts_with(ctx.root.claims())) {
+        let _ = fs::remove_dir(dir);
+    }
+    Ok(())
+}
+
+/// Mirrors, what is remembered, and leftovers beside the workers' records.
 fn of_nobody(ctx: &Context, seen: &Seen, removal: &Removal) -> Result<(), String> {
     if let Some(mirror) = seen.mirrors.iter().find(|m| m.piece.path == removal.path) {
         // A run writes its record before it asks for its mirror.
@@ -240,6 +257,9 @@ fn of_nobody(ctx: &Context, seen: &Seen, removal: &Removal) -> Result<(), String
             return Err("a run uses it".into());
         }
         return remove_mirror(&removal.path, mirror.piece.since);
+    }
+    if removal.what == Thing::Memory {
+        return forget(ctx, &removal.path);
     }
     if removal.path.is_dir() {
         // Whoever makes a home holds it as long as they live.

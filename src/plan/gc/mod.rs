@@ -32,6 +32,13 @@ impl Default for Retention {
 /// What dies in a moment is dead after a day: temporary files, homes half made.
 const DEAD: Duration = Duration::from_hours(24);
 
+/// What is remembered of GitHub is asked for again, for a request or two. Of a claim it is since when
+/// it has been seen, and who forgets that waits longer, never less.
+const REMEMBERED: Duration = Duration::from_hours(30 * 24);
+
+/// So much is remembered of GitHub at most, in bytes.
+const REMEMBERED_BYTES: u64 = 64 << 20;
+
 /// A kind of thing that can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,6 +65,8 @@ pub enum Thing {
     Temporary,
     /// A mirror.
     Mirror,
+    /// What is remembered of GitHub: lists, labels that are there, claims.
+    Memory,
 }
 
 impl Thing {
@@ -76,6 +85,7 @@ impl Thing {
             Self::Scratch => "scratch",
             Self::Temporary => "temporary",
             Self::Mirror => "mirror",
+            Self::Memory => "memory",
         }
     }
 }
@@ -171,6 +181,8 @@ pub struct Seen {
     pub workers: Vec<SeenWorker>,
     /// The mirrors.
     pub mirrors: Vec<SeenMirror>,
+    /// What is remembered of GitHub.
+    pub memory: Vec<Piece>,
     /// Leftovers that are no worker's.
     pub loose: Vec<Piece>,
 }
@@ -228,6 +240,7 @@ pub fn gc(seen: &Seen, rules: &Retention, now: Timestamp) -> Vec<Removal> {
             removals.push(removal(&mirror.piece, None, None, Some(&mirror.repo), why));
         }
     }
+    of_memory(&seen.memory, now, &mut removals);
     for piece in &seen.loose {
         if let Some(why) = loose_is_due(piece, rules, now) {
             removals.push(removal(piece, None, None, None, why));
@@ -318,6 +331,28 @@ fn loose_is_due(piece: &Piece, rules: &Retention, now: Timestamp) -> Option<Stri
         Thing::SetAside => aged(rules.clones, "it was moved aside"),
         Thing::Orphan => aged(rules.logs, "its run has no record; last changed"),
         _ => aged(Some(DEAD), "a leftover, last changed"),
+    }
+}
+
+/// The oldest of it, and that whose age nobody knows, goes before what is newer.
+fn of_memory(memory: &[Piece], now: Timestamp, removals: &mut Vec<Removal>) {
+    let mut newest_first: Vec<&Piece> = memory.iter().collect();
+    newest_first.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.path.cmp(&b.path)));
+    let mut kept = 0_u64;
+    for piece in newest_first {
+        let sum = kept.saturating_add(piece.bytes);
+        let why = match is_due(piece.since, Some(REMEMBERED), now) {
+            Some(age) => format!("last changed {age} ago"),
+            None if sum > REMEMBERED_BYTES => {
+                let most = REMEMBERED_BYTES >> 20;
+                format!("more than {most} MiB are remembered of GitHub")
+            }
+            None => {
+                kept = sum;
+                continue;
+            }
+        };
+        removals.push(removal(piece, None, None, None, why));
     }
 }
 

@@ -110,6 +110,31 @@ fn a_clone_stays_while_anything_in_it_may_be_wanted() {
 }
 
 #[test]
+fn memory_goes_by_age_and_beyond_its_bound_the_oldest_first() {
+    let with = |memory: &[(&str, Option<i64>, u64)]| {
+        let of = |&(path, day, mib): &(&str, Option<i64>, u64)| Piece {
+            bytes: mib << 20,
+            since: day.map(at),
+            ..piece(Thing::Memory, path.into(), 0)
+        };
+        let memory = memory.iter().map(of).collect();
+        removed(&Seen { memory, ..Seen::default() }, &rules(10), 40)
+    };
+    let list = |path, day| (path, Some(day), 1);
+    // What the configuration says is of other things.
+    assert_eq!(
+        with(&[list("/a", 9), list("/b", 10), list("/c", 11), list("/d", 50)]),
+        ["/b", "/a"]
+    );
+    assert_eq!(with(&[("/a", Some(39), 32), ("/b", Some(38), 32)]), [""; 0]);
+    assert_eq!(with(&[("/a", Some(39), 32), ("/b", Some(38), 33)]), ["/b"]);
+    assert_eq!(with(&[("/a", Some(37), 1), ("/b", Some(38), 64), ("/c", Some(39), 1)]), ["/b"]);
+    // Claims are the first to go.
+    assert_eq!(with(&[("/a", Some(20), 60), ("/objects", None, 5)]), ["/objects"]);
+    assert_eq!(with(&[("/objects", None, 64)]), [""; 0]);
+}
+
+#[test]
 fn a_mirror_stays_while_anybody_needs_it() {
     let with = |change: &dyn Fn(&mut SeenWorker)| {
         let mut worker = worker("01", vec![]);
@@ -208,7 +233,7 @@ proptest! {
         let mirrors = (0..4u8)
             .map(|n| SeenMirror { repo: repo(n), piece: piece(Thing::Mirror, format!("/m{n}"), 0) })
             .collect();
-        let seen = Seen { workers, mirrors, loose: vec![] };
+        let seen = Seen { workers, mirrors, ..Seen::default() };
         let keep = |n: usize| days[n].map(|days| Duration::from_secs(days * 86_400));
         let rules = Retention { logs: keep(0), records: keep(1), mirrors: keep(2), clones: keep(3) };
         let removals = gc(&seen, &rules, at(50));
