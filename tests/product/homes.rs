@@ -102,7 +102,7 @@ fn settings_that_an_agent_changed_are_put_back_in_a_broker_home() {
     for (config, put_back) in [(broker(), true), (Config::default(), false)] {
         let world = World::with(&config, &["01"]);
         let home = world.home("01");
-        let made = [
+        let placed = [
             ".claude/settings.json",
             ".claude/CLAUDE.md",
             ".bashrc",
@@ -111,19 +111,19 @@ fn settings_that_an_agent_changed_are_put_back_in_a_broker_home() {
             ".config/git/config",
         ];
         let text = |path: &str| fs::read_to_string(home.join(path)).unwrap_or_default();
-        let before = made.map(text);
+        let before = placed.map(text);
         let mode = |path: &Path| {
             use std::os::unix::fs::PermissionsExt;
             fs::metadata(path).map(|meta| meta.permissions().mode() & 0o777).ok()
         };
         world.says(LAYS);
-        assert!(made.iter().zip(&before).all(|(path, before)| text(path) != *before));
+        assert!(placed.iter().zip(&before).all(|(path, before)| text(path) != *before));
         let said = world
             .says("cat $HOME/.claude/settings.json $HOME/notes $HOME/.npmrc; bash -c true 2>&1");
         assert!(said.contains("mine") && said.contains("prefix=/evil"), "{said}");
         assert_eq!(said.contains("hooked"), !put_back, "{said}");
         assert_eq!(said.contains("sourced"), !put_back, "{said}");
-        for (path, before) in made.iter().zip(&before) {
+        for (path, before) in placed.iter().zip(&before) {
             assert_eq!(text(path) == *before, put_back, "{path}");
             let told = format!("claude-workers: {path} had been changed");
             assert_eq!(said.contains(&told), put_back, "{said}");
@@ -133,7 +133,7 @@ fn settings_that_an_agent_changed_are_put_back_in_a_broker_home() {
         assert!(!home.join("hooked").exists() && mode(Path::new("/etc/config")).is_none());
         // By hand it is done for both.
         world.cron(&["refresh", "01"]).ok();
-        assert!(made.iter().zip(&before).all(|(path, before)| text(path) == *before));
+        assert!(placed.iter().zip(&before).all(|(path, before)| text(path) == *before));
     }
 }
 
