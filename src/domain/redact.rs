@@ -42,6 +42,15 @@ impl Redactor {
     /// A redactor for values, each with the name that stands in its place. Values of several lines
     /// (keys) are looked for line by line.
     pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::build(secrets, false)
+    }
+
+    /// The same for names of hosts, in which there is no case.
+    pub fn for_hosts<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::build(secrets, true)
+    }
+
+    fn build<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>, any_case: bool) -> Self {
         let mut patterns: BTreeMap<Vec<u8>, String> = BTreeMap::new();
         let values = secrets.into_iter().flat_map(|(name, value)| {
             let framed = |line: &&str| line.starts_with("-----") || line.trim().len() < SHORTEST;
@@ -57,6 +66,7 @@ impl Redactor {
         let longest = patterns.keys().map(Vec::len).max().unwrap_or(0);
         let search = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(any_case)
             .build(patterns.keys())
             .ok()
             .filter(|_| !patterns.is_empty());

@@ -1,7 +1,9 @@
 //! The log of what a run asked of the network: JSON lines, one for each decision, and one more for
 //! the bytes when what was allowed is over.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,6 +12,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::redact::Redactor;
 use crate::domain::text;
 use crate::store;
 
@@ -68,12 +71,25 @@ enum Line {
     End(End),
 }
 
+/// What must not be in a log, with names for it. `Debug` does not tell it.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secrets(pub Vec<(String, String)>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Secrets").field(&self.0.len()).finish()
+    }
+}
+
 /// A log that is being written.
 #[derive(Debug)]
 pub struct Log {
     file: File,
     room: u64,
     last: u64,
+    secrets: Secrets,
+    /// Made of them when the first line is written: the canary, for which all wait, leaves none.
+    redactor: OnceCell<Redactor>,
 }
 
 impl Log {
@@ -81,10 +97,10 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, secrets: Secrets) -> io::Result<Self> {
         let file = File::options().create(true).append(true).mode(0o600).open(path)?;
         let room = MAX_BYTES.saturating_sub(file.metadata()?.len());
-        Ok(Self { file, room, last: 0 })
+        Ok(Self { file, room, last: 0, secrets, redactor: OnceCell::new() })
     }
 
     /// Writes a decision down and gives it a number.
@@ -98,13 +114,22 @@ impl Log {
         why: Option<&str>,
     ) -> io::Result<u64> {
         self.last += 1;
+        let redactor = self.redactor.get_or_init(|| {
+            Redactor::for_hosts(self.secrets.0.iter().map(|(name, value)| (&**name, &**value)))
+        });
+        let clean = |said: &str| {
+            let seen: String = said.chars().filter(|c| !text::is_invisible(*c)).collect();
+            // Before anything is cut off: half a secret is not found.
+            text::one_line(&redactor.text(&seen), 300)
+        };
+        let (host, why) = (clean(host), why.map(clean));
         self.write(&Entry {
             at: Timestamp::now(),
             n: self.last,
-            host: text::one_line(host, 300),
+            host,
             port,
             verdict,
-            why: why.map(|why| text::one_line(why, 300)),
+            why,
             sent: None,
             received: None,
         })?;
@@ -165,7 +190,7 @@ mod tests {
         let path = dir.path().join("egress.log");
         assert!(read(&path).unwrap().is_none());
         for _attempt in 0..2 {
-            let mut log = Log::open(&path).unwrap();
+            let mut log = Log::open(&path, Secrets::default()).unwrap();
             let first = log.decision(("a.com", Some(443)), Verdict::Allowed, None).unwrap();
             let evil = "b\u{1b}[2J\ncom";
             log.decision((evil, None), Verdict::Refused, Some("no host")).unwrap();
@@ -182,8 +207,39 @@ mod tests {
         );
         assert_eq!(shown, [a, b, a, b]);
         assert!(!shown[1].0.contains(char::is_control));
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(&path, Secrets::default()).unwrap();
         log.room = 10;
         assert!(log.decision(("a.com", Some(443)), Verdict::Allowed, None).is_err());
+    }
+
+    #[test]
+    fn no_secret_is_written_however_a_host_is_written() {
+        const SECRET: &str = "ghp_Secret00Value00Of00Somebody";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("egress.log");
+        let secrets = Secrets(vec![("github-token".into(), SECRET.into())]);
+        assert!(!format!("{secrets:?}").contains("ghp_"));
+        let mut log = Log::open(&path, secrets).unwrap();
+        let cut = format!("{}{SECRET}.example", "x".repeat(290));
+        let hidden: String = SECRET.chars().flat_map(|c| [c, '\u{200b}']).collect();
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap();
+        let hex: String = SECRET.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect();
+        for host in [
+            format!("{SECRET}.example"),
+            SECRET.to_lowercase(),
+            format!("a.{}.example", SECRET.to_uppercase()),
+            format!("{hex}.example"),
+            cut,
+            hidden,
+        ] {
+            let why = format!("{host} is not allowed");
+            log.decision((&host, None), Verdict::Refused, Some(&why)).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
+        assert!(
+            !text.contains("ghp_") && !text.contains("somebody") && !text.contains(&hex),
+            "{text}"
+        );
+        assert_eq!(text.matches("[redacted:").count(), 12, "{text}");
     }
 }

@@ -20,4 +20,5 @@ mod request;
 mod tests;
 mod tunnel;
 
+pub use log::Secrets;
 pub use proxy::{CANARY, Task, serve};

@@ -22,7 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dial::{self, Counts, Fault, Resolve, Wire};
-use super::log::{Log, Verdict};
+use super::log::{Log, Secrets, Verdict};
 use super::{request, tunnel};
 use crate::domain::{Host, HostPort};
 use crate::plan::egress::{How, Policy};
@@ -38,7 +38,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// A request's head is no longer.
 const MAX_HEAD: usize = 64 << 10;
 /// What the supervisor says first is no longer.
-const MAX_TASK: u64 = 1 << 20;
+const MAX_TASK: u64 = 8 << 20;
+/// A tunnel is ended when it has been looked at twice, so long apart, and not a byte has gone through
+/// it between.
+const IDLE: Duration = Duration::from_mins(10);
 
 /// What the supervisor tells the proxy, as a line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,8 @@ pub struct Task {
     pub policy: Policy,
     /// Where the log is.
     pub log: PathBuf,
+    /// What must not be in it.
+    pub secrets: Secrets,
 }
 
 /// Serves what comes to the listener, as long as the pipe `life` is open at its other end: when the
@@ -60,8 +65,9 @@ pub fn serve(listener: std::os::unix::net::UnixListener, life: OwnedFd) -> io::R
         let mut life = BufReader::new(pipe::Receiver::from_owned_fd(life)?).take(MAX_TASK);
         let mut task = Vec::new();
         life.read_until(b'\n', &mut task).await?;
-        let Task { policy, log } = serde_json::from_slice(&task)?;
-        let proxy = Proxy { policy, log: Mutex::new(Log::open(&log)?), resolve: dial::system() };
+        let Task { policy, log, secrets } = serde_json::from_slice(&task)?;
+        let log = Mutex::new(Log::open(&log, secrets)?);
+        let proxy = Proxy { policy, log, resolve: dial::system(), idle: IDLE };
         listener.set_nonblocking(true)?;
         tokio::select! {
             never = accept(Arc::new(proxy), UnixListener::from_std(listener)?) => never,
@@ -135,6 +141,8 @@ pub(super) struct Proxy {
     pub(super) policy: Policy,
     pub(super) log: Mutex<Log>,
     pub(super) resolve: Resolve,
+    /// How long a tunnel may be silent, and at most twice as long.
+    pub(super) idle: Duration,
 }
 
 impl Proxy {

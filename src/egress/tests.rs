@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -52,6 +53,7 @@ struct World {
     allow: Vec<String>,
     allow_local: Vec<String>,
     names: BTreeMap<String, Vec<IpAddr>>,
+    idle: Duration,
 }
 
 impl World {
@@ -59,7 +61,13 @@ impl World {
         let ips = |ips: &[&str]| ips.iter().map(|ip| ip.parse().unwrap()).collect();
         let names = names.iter().map(|(name, to)| ((*name).to_owned(), ips(to))).collect();
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, allow: allow.to_vec(), allow_local: allow_local.to_vec(), names }
+        Self {
+            dir,
+            allow: allow.to_vec(),
+            allow_local: allow_local.to_vec(),
+            names,
+            idle: Duration::MAX,
+        }
     }
 
     fn log(&self) -> PathBuf {
@@ -72,7 +80,7 @@ impl World {
         let rules = |texts: &[String]| texts.iter().map(|text| text.parse().unwrap()).collect();
         let policy = Policy { allow: rules(&self.allow), allow_local: rules(&self.allow_local) };
         let names = self.names.clone();
-        let log = self.log();
+        let (log, idle) = (self.log(), self.idle);
         let proxy = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async move {
@@ -83,8 +91,8 @@ impl World {
                     let nobody = || std::io::Error::other("nobody has that name");
                     Box::pin(async move { found.ok_or_else(nobody) })
                 });
-                let log = Mutex::new(Log::open(&log).unwrap());
-                let proxy = Arc::new(Proxy { policy, log, resolve });
+                let log = Mutex::new(Log::open(&log, log::Secrets::default()).unwrap());
+                let proxy = Arc::new(Proxy { policy, log, resolve, idle });
                 let places = Arc::new(Semaphore::new(1));
                 let place = Arc::new(places.clone().acquire_owned().await.unwrap());
                 converse(proxy, far, place).await;
@@ -246,6 +254,20 @@ fn a_tunnel_carries_what_is_allowed_and_is_cut_by_another_name_in_the_greeting()
     let last = world.logged().pop().unwrap();
     assert_eq!(last.verdict, Verdict::Refused);
     assert!(last.why.unwrap().contains("other.test"));
+}
+
+/// A far end that neither speaks nor hangs up: without an end of patience this would never end.
+#[test]
+fn a_tunnel_in_which_nothing_moves_is_ended() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    let mut world = World::new(&[], std::slice::from_ref(&at), &[]);
+    world.idle = Duration::from_millis(20);
+    let answer = world.ask(format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n\r\nhello").as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let [entry] = world.logged().try_into().unwrap();
+    assert_eq!((entry.verdict, entry.sent), (Verdict::Allowed, Some(5)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -9,9 +10,9 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt, copy, copy_bidirectional_with_sizes, split};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::dial::Wire;
+use super::dial::{Counts, Wire};
 use super::hello::greeting;
 use super::proxy::{Body, PATIENCE, Proxy, answer};
 use crate::domain::HostPort;
@@ -34,12 +35,25 @@ pub(super) async fn open(
     let written = request.uri().authority().map_or("", |authority| authority.as_str());
     let (at, wire) = proxy.reach(How::Tunnel, written, None).await?;
     let upgrade = hyper::upgrade::on(request);
+    let (idle, counts) = (proxy.idle, wire.counts.clone());
     tokio::spawn(async move {
         // A tunnel that breaks is for its two ends to notice.
-        let _ = run(proxy, upgrade, at, wire).await;
+        tokio::select! {
+            _ = run(proxy, upgrade, at, wire) => {}
+            () = silence(idle, counts) => {}
+        }
         drop(place);
     });
     Ok(answer(StatusCode::OK, ""))
+}
+
+/// Waits until nothing has gone over a wire for so long.
+async fn silence(long: Duration, counts: Arc<Counts>) {
+    let mut before = None;
+    while before != Some(counts.read()) {
+        before = Some(counts.read());
+        sleep(long).await;
+    }
 }
 
 async fn run(

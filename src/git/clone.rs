@@ -35,7 +35,7 @@ pub struct Prepare {
     pub git: PathBuf,
     /// The mirror, at the same place inside and outside.
     pub mirror: PathBuf,
-    /// The clone.
+    /// The clone, a directory that is there. In a jail it is a mount, and cannot be renamed.
     pub dir: PathBuf,
     /// What `origin` is to be called.
     pub url: String,
@@ -49,8 +49,6 @@ pub struct Prepare {
     pub outbox: PathBuf,
     /// An earlier attempt of the same run left this clone as it is meant to be.
     pub keep: bool,
-    /// The clone that is there is of no use: it is moved aside.
-    pub fresh: bool,
 }
 
 /// What was made ready. The answer's raw bytes are a patch of uncommitted leftovers.
@@ -194,21 +192,13 @@ struct Seen {
 /// none).
 ///
 /// # Errors
-/// When a new clone cannot be made. A clone that cannot be reset is moved aside first.
+/// When what is there can be neither reset nor cloned into: it is to be set aside.
 pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
     empty_outbox(&request.outbox)?;
     let mut patch = Vec::new();
-    if request.dir.join(".git").is_dir() && !request.fresh {
-        if let Ok(leftovers) = reset(request) {
-            patch = leftovers;
-        } else {
-            set_aside(&request.dir)?;
-            make(request)?;
-        }
+    if request.dir.join(".git").is_dir() {
+        patch = reset(request)?;
     } else {
-        if fs::symlink_metadata(&request.dir).is_ok() {
-            set_aside(&request.dir)?;
-        }
         make(request)?;
     }
     let instructions = ["AGENTS.md", "CLAUDE.md"]
@@ -220,18 +210,14 @@ pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
 }
 
 fn make(request: &Prepare) -> Result<(), Error> {
-    let parent = request.dir.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).map_err(io_error("make", parent))?;
     let mirror = request.mirror.display().to_string();
-    let dir = request.dir.display().to_string();
-    let outside = Clone { git: &request.git, dir: parent };
+    let clone = Clone { git: &request.git, dir: &request.dir };
     let what = "clone from the mirror";
     // `--shared` borrows the mirror's objects: nothing of the history is copied.
-    outside.ok(
+    clone.ok(
         what,
-        &["clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", &mirror, &dir],
+        &["clone", "--quiet", "--shared", "--no-checkout", "--template=", "--", &mirror, "."],
     )?;
-    let clone = Clone { git: &request.git, dir: &request.dir };
     clone.ok(what, &["remote", "set-url", "--", "origin", &request.url])?;
     check_out(&clone, request)
 }
@@ -303,7 +289,7 @@ fn check_out(clone: &Clone<'_>, request: &Prepare) -> Result<(), Error> {
 }
 
 /// What is put behind the name of something that is moved aside, before a number.
-const ASIDE: &str = ".broken-";
+pub const ASIDE: &str = ".broken-";
 
 /// The name that something had before it was moved aside, if this is the name of such.
 #[must_use]

@@ -96,7 +96,7 @@ impl Lived {
             }
             match moved {
                 Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
-                    aside.push(move_aside(&dir, relative)?);
+                    aside.push(move_aside(&dir, relative, ASIDE)?);
                     renameat(AT_FDCWD, from, &dir, name)?;
                 }
                 moved => moved?,
@@ -105,6 +105,60 @@ impl Lived {
         };
         put().map_err(Error::io("write", &self.path.join(relative)))?;
         Ok(aside)
+    }
+
+    /// Puts a copy of the file `from` at its place; the rest is as for [`Self::put`].
+    pub fn put_copy(&self, relative: &Path, from: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+        let near = make_private(&self.top).and_then(|()| copy_near(&self.top, from));
+        let near = near.map_err(Error::io("write", &self.path.join(relative)))?;
+        self.put(relative, &near)
+    }
+
+    /// Moves whatever is at `relative` out of the home, to `to`, where nothing is; what cannot be
+    /// moved because that is on another disk is removed. Returns whether there was something.
+    pub fn take_out(&self, relative: &Path, to: &Path) -> Result<bool, Error> {
+        let take = || -> io::Result<()> {
+            let (dir, _) = self.enter(relative, true)?;
+            let name = name(relative)?;
+            let inner = openat(&dir, name, DIRECTORY, Mode::empty());
+            if let Ok(inner) = &inner {
+                make_private(inner)?;
+            }
+            match renameat(&dir, name, AT_FDCWD, to) {
+                Err(Errno::EXDEV) if inner.is_ok() => {
+                    remove_tree(&below(&dir, name)).map_err(io::Error::other)
+                }
+                Err(Errno::EXDEV) => Ok(unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir)?),
+                moved => Ok(moved?),
+            }
+        };
+        match take() {
+            Err(e) if is_absent(&e) => Ok(false),
+            taken => {
+                taken.map(|()| true).map_err(Error::io("move away", &self.path.join(relative)))
+            }
+        }
+    }
+
+    /// Makes a directory and those above it where there are none, and moves aside what is no
+    /// directory.
+    pub fn make_dir(&self, relative: &Path) -> Result<(), Error> {
+        let made = self.make_way(&relative.join("_"), &mut Vec::new());
+        made.map(drop).map_err(Error::io("make the directory", &self.path.join(relative)))
+    }
+
+    /// Whether there is a directory, with no link on the way.
+    pub fn is_dir(&self, relative: &Path) -> bool {
+        self.enter(&relative.join("_"), false).is_ok()
+    }
+
+    /// Renames what is at `relative` to its name, `ending` and a number.
+    pub fn set_aside(&self, relative: &Path, ending: &str) -> Result<(), Error> {
+        let aside = || -> io::Result<()> {
+            let (dir, _) = self.enter(relative, true)?;
+            move_aside(&dir, relative, ending).map(drop)
+        };
+        aside().map_err(Error::io("move aside", &self.path.join(relative)))
     }
 
     /// Whether a file of ours would be removed from here. What cannot be looked at may be one.
@@ -212,7 +266,7 @@ impl Lived {
             path.push(part);
             let next = match openat(&dir, part, DIRECTORY, Mode::empty()) {
                 Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                    aside.push(move_aside(&dir, &path)?);
+                    aside.push(move_aside(&dir, &path, ASIDE)?);
                     Err(Errno::ENOENT)
                 }
                 found => found,
@@ -236,6 +290,30 @@ impl Lived {
 /// When it is a link or cannot be opened.
 pub fn open_up(home: &Path) -> Result<(), Error> {
     make_private(&Lived::open(home)?.top).map_err(Error::io("set the mode of", home))
+}
+
+/// Makes sure that there is a directory at `relative` in a home, with no link on the way; what is in
+/// the way is moved aside.
+///
+/// # Errors
+/// When that cannot be done.
+pub fn make_dir(home: &Path, relative: &Path) -> Result<(), Error> {
+    Lived::open(home)?.make_dir(relative)
+}
+
+/// Whether there is a directory at `relative` in a home, with no link on the way.
+#[must_use]
+pub fn is_dir(home: &Path, relative: &Path) -> bool {
+    Lived::open(home).is_ok_and(|home| home.is_dir(relative))
+}
+
+/// Renames what is at `relative` in a home to its name, `ending` and a number, without following a
+/// link.
+///
+/// # Errors
+/// When that cannot be done.
+pub fn set_aside(home: &Path, relative: &Path, ending: &str) -> Result<(), Error> {
+    Lived::open(home)?.set_aside(relative, ending)
 }
 
 /// Removes a directory and everything in it that an agent made, however deep and whatever the modes.
@@ -334,14 +412,17 @@ fn copy_near(dir: &OwnedFd, from: &Path) -> io::Result<TempPath> {
     Ok(near.into_temp_path())
 }
 
+/// What is put behind the name of something that was in the way, before a number.
+const ASIDE: &str = ".aside-";
+
 /// Renames what is at `relative` (its last part, in `dir`) to a name that is free.
-fn move_aside(dir: &OwnedFd, relative: &Path) -> io::Result<(PathBuf, PathBuf)> {
+fn move_aside(dir: &OwnedFd, relative: &Path, ending: &str) -> io::Result<(PathBuf, PathBuf)> {
     let old = name(relative)?;
     let mut nth = 0;
     loop {
         nth += 1;
         let mut new = old.to_owned();
-        new.push(format!(".aside-{nth}"));
+        new.push(format!("{ending}{nth}"));
         match rename_new(&below(dir, old), &below(dir, &new)) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             moved => return moved.map(|()| (relative.to_owned(), relative.with_file_name(new))),

@@ -7,6 +7,8 @@
 //!   nothing at the place, and the next attempt for the same worker removes its leftovers.
 //! - **File by file, later.** What differs is moved to its place by renaming, never through a link
 //!   that an agent has planted; files that it made itself are left alone.
+//! - **As it was made.** Before each run in a home without credentials, [`mend`] takes out what looks
+//!   like one and puts back what came from templates.
 //! - **Private.** Directories are 0700, files 0600 (0700 if executable), whatever the umask.
 //! - **Copies, never links out.** Only regular files are copied; a link counts if it ends inside
 //!   the tree that is copied. Everything else is left out and reported. Claude's
@@ -23,6 +25,7 @@ mod error;
 mod found;
 mod furniture;
 mod lived;
+mod mend;
 mod refresh;
 mod source;
 mod staging;
@@ -44,7 +47,8 @@ pub use credential::{Credential, UnknownCredential};
 pub use error::Error;
 pub use found::{credentials_in, password_in, secrets_in};
 pub use furniture::mode_of;
-pub use lived::{open_up, remove_tree};
+pub use lived::{is_dir, make_dir, open_up, remove_tree, set_aside};
+pub use mend::{Mended, kept_beside, mend};
 pub use refresh::{Changes, Ready, prepare, size};
 pub use source::Why;
 pub use staging::STAGING;
@@ -168,7 +172,7 @@ pub fn create(blueprint: &Blueprint<'_>) -> Result<Report, Error> {
     }
     report.files = tree.finish()?;
     report.files.sort();
-    refresh::remember(blueprint, &report.files)?;
+    refresh::remember(blueprint, staging.path(), &report.files)?;
     staging.publish(home, worker)?;
     Ok(report)
 }

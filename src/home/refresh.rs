@@ -8,7 +8,7 @@ use super::furniture::{self, Furniture};
 use super::lived::{Compared, Lived};
 use super::staging::Staging;
 use super::tree::{self, Tree};
-use super::{Blueprint, Error, Report, furnish};
+use super::{Blueprint, Error, Report, furnish, mend};
 use crate::domain::CredentialMode;
 
 /// What differs in the home, by paths in it.
@@ -112,6 +112,7 @@ impl Ready<'_> {
         if meanwhile != self.placed {
             furniture::write(self.blueprint.furniture, &meanwhile)?;
         }
+        mend::keep(self.blueprint.furniture, self.staging.path(), &self.files, after)?;
         // What goes makes room for what comes: a file may become a directory.
         for file in &changes.removed {
             home.remove(file)?;
@@ -128,10 +129,15 @@ impl Ready<'_> {
     }
 }
 
-/// The files that a home was given when it was made, for its record.
-pub(super) fn remember(blueprint: &Blueprint<'_>, made: &[PathBuf]) -> Result<(), Error> {
+/// The files that a home was given when it was made, for its record; `home` is where they are now.
+pub(super) fn remember(
+    blueprint: &Blueprint<'_>,
+    home: &Path,
+    made: &[PathBuf],
+) -> Result<(), Error> {
     let link = |file: &Path| blueprint.links.iter().any(|(name, _)| file == Path::new(name));
     let files = made.iter().filter(|file| !link(file)).cloned().collect();
+    mend::keep(blueprint.furniture, home, &files, blueprint.mode)?;
     furniture::write(blueprint.furniture, &Furniture { credentials: blueprint.mode, files })
 }
 

@@ -9,8 +9,8 @@ use std::process::{Child, Stdio};
 
 use super::egress::{self, Egress};
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, listening, own_words};
-use super::{Context, context, custody};
-use crate::domain::{JailMode, NetworkMode, Run};
+use super::{Context, context, custody, secrets};
+use crate::domain::{JailMode, NetworkMode, Run, WorkerId};
 use crate::executor::{Executor, Invocation, Launch};
 use crate::failpoint::{Effect, Trouble};
 use crate::process::{Fence, command, spawn};
@@ -85,6 +85,14 @@ impl Start {
     }
 }
 
+/// The name of the groups around a worker's jails.
+pub(super) fn fence_name(ctx: &Context, worker: &WorkerId) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut root = DefaultHasher::new();
+    ctx.root.path().hash(&mut root);
+    format!("claude-workers-{:016x}-{worker}", root.finish())
+}
+
 /// A jail that is being made or is ready, with nobody but us in it. Dropped, it is no more.
 pub(super) struct Anteroom {
     child: Option<Child>,
@@ -116,7 +124,9 @@ impl Anteroom {
         if run.network == NetworkMode::Proxy {
             let mode = custody::mode_of(ctx, &run.worker).map_err(|e| e.to_string())?;
             let policy = egress::policy(ctx, &start.executor, &env, mode);
-            let opened = Egress::open(ctx, &record.scratch(), record.egress_log(), policy)?;
+            let secrets = secrets::known(ctx, &run.worker).map_err(|e| e.to_string())?;
+            let log = record.egress_log();
+            let opened = Egress::open(ctx, &record.scratch(), log, policy, &secrets)?;
             opened.show_in(&mut jail);
             env.splice(0..0, opened.routes.env());
             ways.egress = Some(opened);
@@ -125,10 +135,9 @@ impl Anteroom {
             egress::name_loopback(&mut jail, &record.scratch())?;
             ways.bait = Some(listening()?);
         }
-        let mirror = ctx.mirror_path(&run.repo);
         let on_stdin = start.invocation.prompt_on_stdin;
         let orders = Orders {
-            canary: canary(ctx, &run.worker, Some(&mirror), &jail.binds, &ways),
+            canary: canary(ctx, &run.worker, Some(&run.repo), &jail.binds, &ways),
             cwd: ctx.root.clone_of(&run.worker, &run.repo),
             stdin: if on_stdin { PROMPT_INSIDE } else { "/dev/null" }.into(),
             rlimits: ctx.settings.rlimits,
@@ -144,10 +153,7 @@ impl Anteroom {
     /// Bounds what all processes in there may take together, where that needs more than limits of
     /// each. As long as it is kept.
     pub(super) fn fence(&self, ctx: &Context, run: &Run) -> Option<Fence> {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut root = DefaultHasher::new();
-        ctx.root.path().hash(&mut root);
-        let name = format!("claude-workers-{:016x}-{}", root.finish(), run.worker);
+        let name = fence_name(ctx, &run.worker);
         Fence::around(self.child.as_ref()?.id(), &name, &ctx.settings.rlimits)
     }
 

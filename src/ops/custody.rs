@@ -1,5 +1,7 @@
 //! Which homes hold access to GitHub, and that those which must not do not.
 
+use std::path::PathBuf;
+
 use super::{Context, Failure};
 use crate::config::env;
 use crate::domain::{CredentialMode, JailMode, WorkerId};
@@ -21,23 +23,42 @@ pub(super) fn takes_strangers(ctx: &Context, worker: &WorkerId) -> bool {
         && mode_of(ctx, worker).is_ok_and(|mode| mode == CredentialMode::Broker)
 }
 
-/// Makes sure, just before a run, that a home which must hold no credentials holds none.
+/// What looks like a credential in a home that must hold none.
 ///
 /// # Errors
-/// What was found, in words.
-pub(super) fn check(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
+/// When that cannot be found out: in words.
+pub(super) fn found(ctx: &Context, worker: &WorkerId) -> Result<Vec<PathBuf>, String> {
     if mode_of(ctx, worker).map_err(|e| e.to_string())? == CredentialMode::Copy {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let home = ctx.root.home(worker);
-    let found = home::credentials_in(&home).map_err(|e| Failure::from(e).to_string())?;
-    match found.first() {
-        None => Ok(()),
-        Some(first) => Err(format!(
-            "the home is in broker mode and holds what looks like a credential: {}; remove it",
+    home::credentials_in(&ctx.root.home(worker)).map_err(|e| Failure::from(e).to_string())
+}
+
+/// Puts a home that must hold no credentials in order, just before a run, and returns what was done,
+/// in sentences.
+///
+/// # Errors
+/// When it cannot be done, or something is left that looks like a credential: in words.
+pub(super) fn mend(ctx: &Context, worker: &WorkerId) -> Result<Vec<String>, String> {
+    if mode_of(ctx, worker).map_err(|e| e.to_string())? == CredentialMode::Copy {
+        return Ok(Vec::new());
+    }
+    let (home, record) = (ctx.root.home(worker), ctx.root.record(worker));
+    let mended = home::mend(&home, &record.furniture(), &record.quarantine())
+        .map_err(|e| Failure::from(e).to_string())?;
+    if let Some(first) = found(ctx, worker)?.first() {
+        return Err(format!(
+            "the home is in broker mode and its templates bring what looks like a credential: {}",
             home.join(first).display()
-        )),
+        ));
     }
+    let taken = |path: &PathBuf| {
+        format!("{} looked like a credential and was moved out of the home", path.display())
+    };
+    let restored =
+        |path: &PathBuf| format!("{} had been changed and is as it was made again", path.display());
+    let said = mended.taken_out.iter().map(taken).chain(mended.restored.iter().map(restored));
+    Ok(said.collect())
 }
 
 /// Variables that carry access to git servers.

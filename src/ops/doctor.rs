@@ -264,14 +264,20 @@ fn credentials(ctx: &Context) -> Vec<Check> {
             Ok(CredentialMode::Copy) => copied.push(id.as_str()),
             Ok(CredentialMode::Broker) => {
                 none.push(id.as_str());
-                checks.extend(custody::check(ctx, id).err().map(|why| {
-                    check(
-                        &format!("worker {id}"),
-                        Grade::Failure,
-                        why,
-                        Some("remove it, and start again"),
-                    )
-                }));
+                let found = custody::found(ctx, id);
+                let worker = format!("worker {id}");
+                checks.extend(match found.as_ref().map(|found| found.first()) {
+                    Ok(None) => None,
+                    Ok(Some(path)) => {
+                        let what = format!(
+                            "its home is in broker mode and holds what looks like a credential: {}",
+                            path.display()
+                        );
+                        let then = Some("remove it; else the next run moves it out of the home");
+                        Some(check(&worker, Grade::Warning, what, then))
+                    }
+                    Err(why) => Some(check(&worker, Grade::Failure, why.clone(), None)),
+                });
             }
             Err(e) => checks.push(check(&format!("worker {id}"), Grade::Failure, e.message, None)),
         }

@@ -8,11 +8,13 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::Context;
 use crate::config::{API_URL_DEFAULT, SERVER_URL_DEFAULT};
 use crate::domain::{CredentialMode, HostPort};
-use crate::egress::Task;
 use crate::egress::forward::Routes;
+use crate::egress::{Secrets, Task};
 use crate::executor::Executor;
 use crate::plan::egress::{Policy, Rule};
 use crate::process::spawn;
@@ -92,7 +94,7 @@ pub(super) fn name_loopback(jail: &mut Jail, place: &Path) -> Result<(), String>
     let names = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 worker\n";
     make_private_dir(place).map_err(|e| e.to_string())?;
     fs::write(&hosts, names).map_err(|e| format!("{}: {e}", hosts.display()))?;
-    jail.binds.push(Bind { from: hosts, to: "/etc/hosts".into(), writable: false });
+    jail.binds.push(Bind::read_at(hosts, "/etc/hosts"));
     Ok(())
 }
 
@@ -106,7 +108,7 @@ pub(super) struct Egress {
 
 impl Egress {
     /// Starts it; it may still be on its way up when this returns, and whoever connects waits.
-    /// Its socket is made in `place`, a private directory.
+    /// Its socket is made in `place`, a private directory. `secrets` are kept out of its log.
     ///
     /// # Errors
     /// When it cannot be started: in words.
@@ -115,6 +117,7 @@ impl Egress {
         place: &Path,
         log: PathBuf,
         policy: Policy,
+        secrets: &[(String, SecretString)],
     ) -> Result<Self, String> {
         let fail = |what: &str, e: io::Error| format!("the way out of the sandbox: {what}: {e}");
         make_private_dir(place).map_err(|e| e.to_string())?;
@@ -128,7 +131,12 @@ impl Egress {
         let short = format!("/proc/self/fd/{}/egress.sock", dir.as_raw_fd());
         let listener = UnixListener::bind(short).map_err(|e| fail("bind", e))?;
         let routes = Routes::of(&policy, SOCKET_INSIDE.into());
-        let mut task = serde_json::to_vec(&Task { policy, log }).map_err(|e| e.to_string())?;
+        let plain = |(name, value): &(String, SecretString)| {
+            (name.clone(), value.expose_secret().to_owned())
+        };
+        let secrets = Secrets(secrets.iter().map(plain).collect());
+        let task = Task { policy, log, secrets };
+        let mut task = serde_json::to_vec(&task).map_err(|e| e.to_string())?;
         task.push(b'\n');
         let mut own = ctx.own_command(&["egress-proxy"]).map_err(|e| e.to_string())?;
         own.stdin(Stdio::piped()).stdout(OwnedFd::from(listener));
@@ -144,8 +152,7 @@ impl Egress {
 
     /// Shows its socket in a jail.
     pub(super) fn show_in(&self, jail: &mut Jail) {
-        let from = self.socket.clone();
-        jail.binds.push(Bind { from, to: SOCKET_INSIDE.into(), writable: false });
+        jail.binds.push(Bind::read_at(&self.socket, SOCKET_INSIDE));
     }
 }
 

@@ -12,7 +12,7 @@ use super::egress::{self, Egress};
 use super::{Context, Exit, Failure};
 use crate::config::env;
 use crate::domain::{NetworkMode, RepoSlug, Run, RunId, WorkerId};
-use crate::home::OUTBOX;
+use crate::home::{self, OUTBOX};
 use crate::plan::egress::Policy;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
@@ -25,13 +25,13 @@ const OWN_INSIDE: &str = "/run/claude-workers/claude-workers";
 /// Where the prompt is inside.
 pub(super) const PROMPT_INSIDE: &str = "/run/claude-workers/prompt.txt";
 
-/// A jail for `worker` with its home and the mirror of one repository, without network and bare: for
-/// our own program and git.
+/// A jail for `worker` with its home, without network and bare: for our own program and git. With a
+/// repository, its mirror is there, and of the home's clones its own alone.
 pub(super) fn bare_jail(
     ctx: &Context,
     bwrap: PathBuf,
     worker: &WorkerId,
-    mirror: Option<&Path>,
+    repo: Option<&RepoSlug>,
 ) -> Result<Jail, Failure> {
     let home = ctx.root.home(worker);
     // Its mode is the agent's to set, and one that shuts itself out must not shut out the next.
@@ -39,9 +39,19 @@ pub(super) fn bare_jail(
     std::fs::set_permissions(&home, mode).map_err(|e| {
         Failure::new(Exit::Failed, format!("cannot use the home {}: {e}", home.display()))
     })?;
-    let own = Bind { from: own_program()?, to: OWN_INSIDE.into(), writable: false };
-    let mut binds = vec![Bind::write(&home), own];
-    binds.extend(mirror.map(Bind::read));
+    let mut binds = vec![Bind::write(&home), Bind::read_at(own_program()?, OWN_INSIDE)];
+    if let Some(repo) = repo {
+        // Nobody is in there who could put a link in the place of what was found to be none: the
+        // jails that a run has at once have these very mounts, and what is mounted is not renamed.
+        let clones = ctx.root.clones(worker);
+        let clone = ctx.root.clone_of(worker, repo);
+        let is_dir =
+            |dir: &Path| dir.strip_prefix(&home).is_ok_and(|below| home::is_dir(&home, below));
+        binds.extend(Some(&clones).filter(|dir| is_dir(dir)).map(Bind::nothing));
+        binds.extend(Some(&clone).filter(|dir| is_dir(dir)).map(Bind::write));
+        let mirror = Some(ctx.mirror_path(repo)).filter(|mirror| mirror.is_dir());
+        binds.extend(mirror.map(Bind::read));
+    }
     let as_root = nix::unistd::geteuid().is_root();
     Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root })
 }
@@ -54,11 +64,10 @@ pub(super) fn agent_jail(
     run: &Run,
     program: &Path,
 ) -> Result<Jail, Failure> {
-    let mirror = ctx.mirror_path(&run.repo);
-    let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&mirror))?;
+    let mut jail = bare_jail(ctx, bwrap, &run.worker, Some(&run.repo))?;
     furnish(&mut jail, run.network);
     let record = ctx.root.record(&run.worker);
-    jail.binds.push(Bind { from: record.prompt(), to: PROMPT_INSIDE.into(), writable: false });
+    jail.binds.push(Bind::read_at(record.prompt(), PROMPT_INSIDE));
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
     let certificates = ctx.env().only(&["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"]);
     let certificates = certificates.map(|(_, path)| PathBuf::from(path));
@@ -87,7 +96,7 @@ fn furnish(jail: &mut Jail, network: NetworkMode) {
 pub(super) fn canary(
     ctx: &Context,
     worker: &WorkerId,
-    mirror: Option<&Path>,
+    repo: Option<&RepoSlug>,
     binds: &[Bind],
     ways: &Ways,
 ) -> Canary {
@@ -118,7 +127,10 @@ pub(super) fn canary(
     };
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
-    read_only.extend(mirror.map(Path::to_owned));
+    if let Some(repo) = repo {
+        hidden.extend(other_clone(ctx, worker, repo));
+        read_only.push(ctx.mirror_path(repo));
+    }
     Canary {
         hidden,
         read_only,
@@ -126,6 +138,16 @@ pub(super) fn canary(
         bait: ways.bait.as_ref().and_then(|bait| bait.local_addr().ok()),
         proxy: ways.egress.as_ref().map(|egress| egress.routes.socket.clone()),
     }
+}
+
+/// A clone of another repository in the home.
+fn other_clone(ctx: &Context, worker: &WorkerId, repo: &RepoSlug) -> Option<PathBuf> {
+    let dirs = |dir: PathBuf| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path())
+    };
+    let own = ctx.root.clone_of(worker, repo);
+    dirs(ctx.root.clones(worker)).flat_map(dirs).find(|dir| *dir != own)
 }
 
 /// A port of the host's loopback that answers, for the canary not to reach.
@@ -205,8 +227,8 @@ pub(super) fn agent_env(
 }
 
 /// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
-/// the answer line and the raw bytes after it. The mirror of `repo`, if there is one, can be read
-/// in there. What is started bears the mark of `run`. `meanwhile` is called while it runs.
+/// the answer line and the raw bytes after it. What is there of `repo`, and of no other repository,
+/// can be seen in there; without one all clones can, and git is not to be run. What is started bears the mark of `run`. `meanwhile` is called while it runs.
 pub(super) fn ask_inside(
     ctx: &Context,
     worker: &WorkerId,
@@ -218,8 +240,7 @@ pub(super) fn ask_inside(
 ) -> Result<(Vec<u8>, Vec<u8>), String> {
     let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
     let mut child = if let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? {
-        let mirror = repo.map(|repo| ctx.mirror_path(repo)).filter(|mirror| mirror.is_dir());
-        let jail = bare_jail(ctx, bwrap, worker, mirror.as_deref()).map_err(|e| e.to_string())?;
+        let jail = bare_jail(ctx, bwrap, worker, repo).map_err(|e| e.to_string())?;
         jailed(&jail, &own_words(&["jail", "clone"]))
     } else {
         let mut own = command(own_program().map_err(|e| e.to_string())?);
@@ -254,7 +275,7 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     let mut ways = Ways::default();
     if mode == NetworkMode::Proxy {
         let log = place.path().join("egress.log");
-        let opened = Egress::open(ctx, place.path(), log, Policy::default())?;
+        let opened = Egress::open(ctx, place.path(), log, Policy::default(), &[])?;
         opened.show_in(&mut jail);
         ways.egress = Some(opened);
     }

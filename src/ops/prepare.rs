@@ -14,13 +14,15 @@ use super::patience::patiently;
 use super::prompt::{Brief, compose};
 use super::room::Room;
 use super::step::{self, BriefAnswer};
-use super::{Context, custody};
+use super::supervise::open_log;
+use super::{Context, Failure, custody};
 use crate::domain::redact::Redactor;
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::failpoint::{Trouble, around, place};
 use crate::git::Mirror;
-use crate::git::clone::{MAX_PATCH, Prepare, Prepared, Request};
-use crate::home::OUTBOX;
+use crate::git::clone::{ASIDE, MAX_PATCH, Prepare, Prepared, Request};
+use crate::git::sweep::Sweep;
+use crate::home::{self, OUTBOX};
 use crate::plan::first_free_branch;
 use crate::store::{self, make_private_dir, write_private};
 
@@ -47,7 +49,7 @@ pub(super) fn prepare(
     late: bool,
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
-    custody::check(ctx, &run.worker)?;
+    let mut said = custody::mend(ctx, &run.worker)?;
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -71,11 +73,15 @@ pub(super) fn prepare(
         Some(_) => Some(brief(ctx, run, late)?),
         None => None,
     };
+    said.extend(brief.iter().flat_map(Brief::left_unsaid));
     let paths = ctx.root.record(&run.worker);
+    tell(&paths.log(), &said, redactor)?;
     write_prompt(&paths.prompt(), b"")?;
     let mut room = Ok(None);
     let prepared = make_clone(ctx, run, url, (again, redactor), || {
         if run.sandbox == JailMode::Bwrap {
+            // The first, if this is the second, has another clone.
+            room = Ok(None);
             room = Anteroom::open(ctx, run).map(Some);
         }
     })?;
@@ -98,6 +104,20 @@ fn write_prompt(path: &Path, prompt: &[u8]) -> Result<(), String> {
     let mut file = file.map_err(|e| e.to_string())?;
     around(Trouble::Disk, || format!("write {}", place(path)), || file.write_all(prompt))
         .map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Tells in the run's log what was done before the agent began.
+fn tell(log: &Path, said: &[String], redactor: &Redactor) -> Result<(), String> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    let mut log = open_log(log)?;
+    for line in said {
+        let line = redactor.text(&text::one_line(line, 300)).into_owned();
+        // As with the agent's own words: a disk that is full must not end the run.
+        let _ = log.write_all(format!("claude-workers: {line}\n").as_bytes());
+    }
+    Ok(())
 }
 
 /// Carries the agent's conversation on where it was kept; else begins a new one, because an id is
@@ -165,40 +185,45 @@ fn make_clone(
     run: &Run,
     url: String,
     (keep, redactor): (bool, &Redactor),
-    meanwhile: impl FnOnce(),
+    mut meanwhile: impl FnMut(),
 ) -> Result<Prepared, String> {
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
-    let mut request = Prepare {
+    let home = ctx.root.home(&run.worker);
+    let dir = ctx.root.clone_of(&run.worker, &run.repo);
+    let below = dir.strip_prefix(&home).map_err(|e| e.to_string())?;
+    let make_place = || home::make_dir(&home, below).map_err(|e| Failure::from(e).to_string());
+    let request = Prepare {
         git: ctx.tool("git").map_err(|e| e.to_string())?,
         // As the jail shows it: there, links of the host on the way to it do not exist.
         mirror: ctx.mirror_path(&run.repo),
-        dir: ctx.root.clone_of(&run.worker, &run.repo),
+        dir: dir.clone(),
         url,
         base: base.clone(),
         base_sha: base_sha.clone(),
         branch: branch.clone(),
-        outbox: ctx.root.home(&run.worker).join(OUTBOX),
+        outbox: home.join(OUTBOX),
         keep,
-        fresh: false,
     };
-    let ask = |request: &Prepare, meanwhile: &mut dyn FnMut()| {
-        let request = Request::Prepare(request.clone());
+    make_place()?;
+    let request = Request::Prepare(request);
+    let mut ask = || {
         let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
-        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, meanwhile)
+        ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, &mut meanwhile)
     };
-    let mut meanwhile = Some(meanwhile);
-    let mut once = || {
-        if let Some(call) = meanwhile.take() {
-            call();
-        }
-    };
-    let (answer, patch) = ask(&request, &mut once)
-        .or_else(|_| {
-            // An earlier agent may have left it so that it can be neither used nor reset.
-            request.fresh = true;
-            ask(&request, &mut once)
+    let (answer, patch) = ask()
+        .or_else(|why| {
+            // An earlier agent may have left it so that it can be neither used nor reset. But it is
+            // not to blame where no jail can be had.
+            let nothing = Request::Sweep(Sweep { home: home.clone(), paths: Vec::new() });
+            ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())?;
+            if std::fs::read_dir(&dir).is_ok_and(|mut dir| dir.next().is_none()) {
+                return Err(why);
+            }
+            home::set_aside(&home, below, ASIDE).map_err(|e| Failure::from(e).to_string())?;
+            make_place()?;
+            ask()
         })
         .map_err(|e| format!("the clone could not be made ready: {e}"))?;
     if !patch.is_empty() {

@@ -19,6 +19,17 @@ pub struct Brief {
     pub hidden: usize,
 }
 
+impl Brief {
+    /// What of the issue the agent is not shown, in sentences for people.
+    pub(super) fn left_unsaid(&self) -> Vec<String> {
+        let hidden = format!("hidden parts of the issue, taken out: {}", self.hidden);
+        let others =
+            format!("comments of people without write permission, left out: {}", self.left_out);
+        let counted = [(self.hidden, hidden), (self.left_out, others)];
+        counted.into_iter().filter(|(count, _)| *count > 0).map(|(_, said)| said).collect()
+    }
+}
+
 /// Composes the prompt. `request`: a person's own words, which stand in it byte for byte, and at its
 /// end if there is no issue; `instructions`: files of the repository that are meant for agents;
 /// `max_issues`: how many issues may be handed in.

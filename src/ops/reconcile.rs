@@ -6,13 +6,14 @@
 
 use jiff::Timestamp;
 
+use super::anteroom::fence_name;
 use super::dispatch::start_supervisor;
 use super::hold::Hold;
 use super::{Context, Exit, Failure, chores, stop};
 use crate::config::env;
 use crate::domain::{Run, WorkerId};
 use crate::plan::reconcile::{Action, Clock, Record, Seen, decide};
-use crate::process::{self, Identity, Traces, end_leftovers, leftovers};
+use crate::process::{self, Fence, Identity, Traces, end_leftovers, leftovers};
 use crate::store::{self, AssignLock, State, Worker, WorkerLock};
 
 /// What a worker is and what is to be done about it.
@@ -190,7 +191,17 @@ pub(super) fn end_what_is_left(ctx: &Context, lock: &WorkerLock, run: &Run) -> R
         );
         Failure::new(Exit::Failed, what)
             .hint("nothing is done with that worker until they are gone")
-    })
+    })?;
+    remove_groups(ctx, run);
+    Ok(())
+}
+
+/// Removes the control groups of a run that nothing is alive of.
+fn remove_groups(ctx: &Context, run: &Run) {
+    if let Some(dir) = traces(ctx, run).cgroup {
+        process::cgroup::remove(&dir);
+    }
+    Fence::remove_left(&fence_name(ctx, &run.worker));
 }
 
 /// Does what is to be done. The caller holds the lock of the one tick at a time.
@@ -215,6 +226,8 @@ fn put_right(ctx: &Context, item: &mut Item) -> Result<bool, Failure> {
     // Where the look saw nothing alive, and nobody has been here since, nothing is.
     if !item.alive.is_empty() || item.run.as_deref() != Some(&run) {
         end_what_is_left(ctx, &lock, &run)?;
+    } else {
+        remove_groups(ctx, &run);
     }
     let action = next(ctx, &run)?;
     let ended = item.actions.iter().filter(|action| matches!(action, Action::End(_)));

@@ -181,8 +181,8 @@ pub fn refresh(
         let left = found.iter().filter(|path| !files.removed.contains(path));
         report.notes.extend(left.map(|path| {
             format!(
-                "{} looks like a credential and does not come from here: no run starts in this \
-                 home while it is there",
+                "{} looks like a credential and does not come from here: the next run moves it out \
+                 of the home",
                 home.join(path).display()
             )
         }));

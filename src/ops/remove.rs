@@ -79,9 +79,11 @@ pub fn remove(ctx: &Context, id: &WorkerId) -> Result<PathBuf, Failure> {
                 _ => {}
             }
         }
-        let moved = ctx.root.moved_home(id);
-        if moved.exists() {
-            remove_tree(&moved)?;
+        let kept = home::kept_beside(&record.furniture());
+        for dir in [ctx.root.moved_home(id), kept, record.quarantine()] {
+            if dir.exists() {
+                remove_tree(&dir)?;
+            }
         }
         remove_tree(&record.old_home())?;
     }

@@ -15,13 +15,25 @@ const MAX_FILE: u64 = 1 << 20;
 /// What the name of a variable holds if its value is a secret.
 const SECRET_NAMES: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL"];
 
-/// What looks for every secret that is known to a run of this worker: the host's token, what was
+/// What looks for every secret that is [`known`].
+///
+/// # Errors
+/// As there.
+pub(super) fn redactor(ctx: &Context, worker: &WorkerId) -> Result<Redactor, Failure> {
+    let all = known(ctx, worker)?;
+    Ok(Redactor::new(all.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))))
+}
+
+/// Every secret that is known to a run of this worker, with a name for it: the host's token, what was
 /// copied into the home or lies in it and in its user's, secret values of the environment and of
 /// executors, and those that the configuration names.
 ///
 /// # Errors
 /// When a file of secrets is configured and cannot be read.
-pub(super) fn redactor(ctx: &Context, worker: &WorkerId) -> Result<Redactor, Failure> {
+pub(super) fn known(
+    ctx: &Context,
+    worker: &WorkerId,
+) -> Result<Vec<(String, SecretString)>, Failure> {
     let settings = &ctx.settings;
     let mut all: Vec<(String, SecretString)> = Vec::new();
     let mut add = |name: &str, value: &str| {
@@ -62,7 +74,7 @@ pub(super) fn redactor(ctx: &Context, worker: &WorkerId) -> Result<Redactor, Fai
     for home in [ctx.root.home(worker), settings.user_home.clone()] {
         all.extend(secrets_in(&home).into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
-    Ok(Redactor::new(all.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))))
+    Ok(all)
 }
 
 /// Takes the secrets out of everything in a record that somebody else has written, and invisible

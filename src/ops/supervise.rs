@@ -322,7 +322,7 @@ impl Supervisor<'_> {
 
 /// The log goes on after what an earlier attempt has written, on a new line: its supervisor may have
 /// died in the middle of one.
-fn open_log(path: &Path) -> Result<File, String> {
+pub(super) fn open_log(path: &Path) -> Result<File, String> {
     let log = store::open_in_place(path, File::options().read(true).append(true));
     let mut log = log.map_err(|e| e.to_string())?;
     let mut end_line = || {

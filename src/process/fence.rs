@@ -56,6 +56,13 @@ impl Fence {
         }
         Some(fence)
     }
+
+    /// Removes the groups of this name that a dead supervisor has left, if nobody is in them.
+    pub fn remove_left(name: &str) {
+        for below in ["", "pids", "memory"] {
+            let _ = fs::remove_dir(Path::new(TOP).join(below).join(name));
+        }
+    }
 }
 
 impl Drop for Fence {

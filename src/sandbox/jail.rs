@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// Something of the host that is visible inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
-    /// Where it is on the host.
-    pub from: PathBuf,
+    /// Where it is on the host. `None`: nothing of the host, but an empty directory in memory.
+    pub from: Option<PathBuf>,
     /// Where it is inside.
     pub to: PathBuf,
     /// Whether the jail may write it.
@@ -19,7 +19,19 @@ impl Bind {
     #[must_use]
     pub fn read(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { to: path.clone(), from: path, writable: false }
+        Self::read_at(path.clone(), path)
+    }
+
+    /// Readable at another place.
+    #[must_use]
+    pub fn read_at(from: impl Into<PathBuf>, to: impl Into<PathBuf>) -> Self {
+        Self { from: Some(from.into()), to: to.into(), writable: false }
+    }
+
+    /// Nothing of what is there.
+    #[must_use]
+    pub fn nothing(at: impl Into<PathBuf>) -> Self {
+        Self { from: None, to: at.into(), writable: true }
     }
 
     /// Writable at the same place.
@@ -89,11 +101,11 @@ const ROOTS: &[&str] = &[
 pub fn covers(as_root: bool) -> Vec<Bind> {
     let (settings, roots) = if as_root { (SETTINGS, ROOTS) } else { (&[][..], &[][..]) };
     let at = |name: &&str| Path::new("/proc").join(name);
-    let hidden = ["keys", "key-users"].iter().chain(roots).map(at).map(|path| Bind {
-        from: "/dev/null".into(),
-        to: path,
-        writable: false,
-    });
+    let hidden = ["keys", "key-users"]
+        .iter()
+        .chain(roots)
+        .map(at)
+        .map(|path| Bind::read_at("/dev/null", path));
     let all = settings.iter().map(at).map(Bind::read).chain(hidden);
     all.filter(|bind| bind.to.exists()).collect()
 }
@@ -152,7 +164,10 @@ impl Jail {
         }
         for bind in &self.binds {
             let how = if bind.writable { "--bind" } else { "--ro-bind" };
-            add(&[flag(how), bind.from.as_os_str(), bind.to.as_os_str()]);
+            match &bind.from {
+                Some(from) => add(&[flag(how), from.as_os_str(), bind.to.as_os_str()]),
+                None => add(&[flag("--tmpfs"), bind.to.as_os_str()]),
+            }
         }
         add(&[flag("--chdir"), self.cwd.as_os_str(), flag("--")]);
         words.extend(argv.iter().cloned());
@@ -168,7 +183,7 @@ mod tests {
     fn the_command_line_is_as_documented() {
         let jail = Jail {
             bwrap: "/usr/bin/bwrap".into(),
-            binds: vec![Bind::write("/w/01"), Bind::read("/m.git")],
+            binds: vec![Bind::write("/w/01"), Bind::nothing("/w/01/x"), Bind::read("/m.git")],
             network: false,
             furnished: true,
             cwd: "/w/01".into(),
@@ -214,6 +229,7 @@ mod tests {
         --ro-bind-try /etc/services /etc/services
         --ro-bind-try /etc/protocols /etc/protocols
         --bind /w/01 /w/01
+        --tmpfs /w/01/x
         --ro-bind /m.git /m.git
         --chdir /w/01
         -- /usr/bin/true

@@ -215,6 +215,12 @@ impl RecordPaths {
         self.0.join("furniture.json")
     }
 
+    /// What looked like credentials in a home that must hold none, taken out before its last run.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.0.join("quarantine")
+    }
+
     /// Where the home is moved to when the worker is retired, until it is deleted.
     #[must_use]
     pub fn old_home(&self) -> PathBuf {

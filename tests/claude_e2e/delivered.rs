@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use base64::Engine as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::model::{Script, Turn};
-use crate::processes::Watch;
+use crate::processes::{Watch, wait_until};
 use crate::world::{KEY, TOKEN, Way, World, bash};
 
 /// Files below a directory that hold `secret`; links are not followed.
@@ -189,4 +189,62 @@ fn dispatch_works_on_the_issue_that_is_named() {
     assert_eq!(again.code, Some(4), "{again:?}");
     assert!(again.err.contains("has an open pull request"), "{}", again.err);
     assert_eq!(world.labels(), ["P1"]);
+}
+
+/// Three at once: each in a jail without a network, each with a proxy of its own as the one way to
+/// its model, and one with settings that an earlier agent has left for it.
+#[test]
+fn several_agents_work_at_once_each_behind_walls_of_its_own() {
+    let world = World::new(Way::Configured, "[assign]\nmax_per_repo = 3");
+    let workers = ["01", "02", "03"];
+    let home = |worker: &str| world.user_home().join("workers").join(worker);
+    for worker in &workers[1..] {
+        world.must(&["init", worker]);
+        let issue = json!({"title": format!("Mend them for {worker}"), "body": "One is two."});
+        assert_eq!(world.api("POST", "/repos/octo/app/issues", &issue).0, 201);
+    }
+    // What is left there runs, and has no more than any agent has anyway.
+    let outside = world.user_home().join("hooked-outside");
+    let hook = format!("touch ~/hooked-inside {}", outside.display());
+    let hooks = json!({"SessionStart": [{"hooks": [{"type": "command", "command": hook}]}]});
+    let settings = json!({ "hooks": hooks }).to_string();
+    fs::write(home("02").join(".claude/settings.json"), settings).unwrap();
+    let port = world.git.server_url().rsplit_once(':').unwrap().1.to_owned();
+    let meet = format!(
+        "(: </dev/tcp/127.0.0.1/{port}) 2>/dev/null && touch ~/open; touch ~/here; \
+         until [ -e ~/go-on ]; do sleep 0.05; done"
+    );
+    let script = Script::new([
+        bash(&meet),
+        bash("sed -i s/one/two/ notes.txt && ./check.sh"),
+        bash("git add --all && git commit --quiet --message='Mend the notes'"),
+        Turn::say("The notes say two now."),
+    ]);
+    let url = world.model.play("run", script);
+    let model = url.split('/').nth(2).unwrap();
+    let said = world.must(&["assign"]);
+    assert_eq!(said.matches(" works on octo/app#").count(), 3, "{said}");
+    let here = || workers.iter().filter(|worker| home(worker).join("here").exists()).count();
+    wait_until("all are at work", || format!("{} are", here()), || here() == 3);
+    for worker in workers {
+        fs::write(home(worker).join("go-on"), "").unwrap();
+    }
+    world.wait_for_quiet();
+    let history = world.history();
+    assert!(history.iter().all(|run| run["ended"]["outcome"] == "succeeded"), "{history:?}");
+    assert_eq!((history.len(), world.pulls().len()), (3, 3));
+    assert_eq!(world.branches(), ["issue-1", "issue-2", "issue-3", "main"]);
+    for worker in workers {
+        assert!(!home(worker).join("open").exists(), "{worker} has reached the host's loopback");
+        let asked: Value =
+            serde_json::from_str(&world.must(&["egress", worker, "--json"])).unwrap();
+        let entries = asked["entries"].as_array().unwrap();
+        let to_model = |entry: &&Value| {
+            entry["verdict"] == "allowed"
+                && format!("{}:{}", entry["host"].as_str().unwrap(), entry["port"]) == model
+                && entry["sent"].as_u64() > Some(0)
+        };
+        assert!(entries.iter().filter(to_model).count() >= 1, "{worker}: {asked}");
+    }
+    assert!(home("02").join("hooked-inside").exists() && !outside.exists());
 }

@@ -274,8 +274,8 @@ impl World {
     /// Branches on the git server.
     pub fn branches(&self) -> Vec<String> {
         let refs = self.server_git(&["for-each-ref", "--format=%(refname)"]);
-        let refs = refs.replace(&format!("{}issue-1\n", Claim::REFS), "");
-        refs.lines().map(|name| name.trim_start_matches("refs/heads/").to_owned()).collect()
+        let branches = refs.lines().filter(|name| !name.starts_with(Claim::REFS));
+        branches.map(|name| name.trim_start_matches("refs/heads/").to_owned()).collect()
     }
 
     /// Runs git in the repository on the server.

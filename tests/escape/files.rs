@@ -67,6 +67,22 @@ pub const TRIES: &[Try] = &[
     t("unix-socket", "$T unix $AWAY/socket"),
     t("password-file", "test -r /etc/shadow").needs_root(),
     t("block-devices", "ls /dev | grep -qE '^(sd|vd|nvme|loop|xvd|dm-)'"),
+    // Of the home: what runs for other repositories have left there.
+    t("clone-of-another", "grep -q TREASURE $HOME/github/octo/vault/notes"),
+    t("clone-of-another-owner", "grep -q TREASURE $HOME/github/other/vault/notes"),
+    t("clone-above", "grep -q TREASURE ../vault/notes"),
+    t("clone-through-proc", "cat /proc/self/cwd/../vault/notes | grep -q TREASURE"),
+    t("clone-by-search", "find $HOME -path '*/vault/notes' | grep -q notes"),
+    t(
+        "clones-moved-away",
+        "mv $HOME/github $HOME/moved || exit 1
+        grep -q TREASURE $HOME/moved/octo/vault/notes; got=$?
+        mv $HOME/moved $HOME/github; exit $got",
+    ),
+    t(
+        "clones-linked",
+        "ln -s $HOME/github $HOME/linked; grep -q TREASURE $HOME/linked/octo/vault/notes",
+    ),
     // What is there to be read, and not to be written.
     t("system-programs", "test -w /usr/bin && test -w /usr/lib").needs_root(),
     t("agents-program", "echo x >$AGENTS/dropped")

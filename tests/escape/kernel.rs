@@ -12,6 +12,7 @@ pub const TRIES: &[Try] = &[
     t("ptrace", "$T ptrace"),
     t("read-memory", "$T vm-read"),
     t("proc-mem", "$T proc-mem"),
+    t("ptrace-attach", "$T ptrace-attach"),
     t("memory-of-init", "$T init-mem")
         .unproven("a machine's first process may have more rights than whoever runs the tests"),
     t("signal", "$T signal"),
@@ -34,6 +35,8 @@ pub const TRIES: &[Try] = &[
     t("nested-remount", "$T nested-remount").seen(|s| s.mirror().join("nested-remount").exists()),
     t("nested-umount", "$T nested-umount"),
     t("nested-chroot", "$T nested-chroot"),
+    t("nested-bind", "$T nested-bind"),
+    t("nested-umount-of-clones", "$T nested-umount-clones"),
     t("handle", "$T handle").needs_root(),
     t("nested-handle", "$T nested-handle")
         .unproven("a user namespace of one's own has no right to handles anywhere"),
@@ -41,7 +44,7 @@ pub const TRIES: &[Try] = &[
     t("device-node", "$T mknod").needs_root(),
     t("nested-device-node", "$T nested-kmsg-node")
         .unproven("a user namespace of one's own makes no devices anywhere"),
-    t("kernel-log", "$T opens-to-read /dev/kmsg"),
+    t("kernel-log", "$T opens-to-read /dev/kmsg").needs_root(),
     t("terminal", "echo boo >$TTY").seen(Stage::terminal_saw),
     t("terminal-input", "$T push-input $TTY").needs_root(),
     // More rights.
@@ -55,6 +58,8 @@ pub const TRIES: &[Try] = &[
     t("sys", "ls /sys/class /sys/fs"),
     t("control-groups", "ls /sys/fs/cgroup | grep -q ."),
     t("host-name", "$T hostname").needs_root(),
+    t("ring", "$T ring").unproven("not every machine has rings"),
+    t("ring-socket", "$T ring-socket").unproven("not every machine has rings"),
     t("bpf", "$T bpf").needs_root(),
     t("perf", "$T perf").needs_root(),
     t("watch-all-files", "$T fanotify").needs_root(),
@@ -62,6 +67,8 @@ pub const TRIES: &[Try] = &[
     t("raw-socket", "$T raw").needs_root(),
     t("packet-socket", "$T packet").needs_root(),
     t("machine-socket", "$T vsock"),
+    t("nameless-socket", "$T nameless $NAMELESS"),
+    t("list-of-sockets", "grep -q $NAMELESS /proc/net/unix"),
 ];
 
 #[test]

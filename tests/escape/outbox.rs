@@ -77,15 +77,21 @@ fn nothing_but_texts_leaves_the_outbox() {
 /// out: the last moment at which something of the agent's can change what is there.
 #[test]
 fn what_runs_while_the_outbox_is_read_is_walled_in_too() {
-    for (config, tells) in [(jailed(), false), (open(), true)] {
+    let (of_host, of_home) = ("$TREASURE_FILE", "$HOME/github/octo/vault/notes");
+    for (config, file, tells) in [
+        (jailed(), of_host, false),
+        (jailed(), of_home, false),
+        (open(), of_host, true),
+        (open(), of_home, true),
+    ] {
         let stage = Stage::new(&config);
         let issue = stage.world.issue("One");
-        stage.agent(
-            "git config filter.swap.clean \"cat $TREASURE_FILE >$outbox/comment.md; cat\"
+        stage.agent(&format!(
+            "git config filter.swap.clean \"cat {file} >$outbox/comment.md; cat\"
             mkdir -p .git/info; echo '* filter=swap' >.git/info/attributes
             echo mine >$outbox/comment.md
             sleep 1.1; touch README.md",
-        );
+        ));
         stage.world.cron(&["dispatch", "-r", APP, "-i", &issue.to_string(), "-w", "01"]).ok();
         stage.world.quiet();
         let said = stage.world.comments(issue).join("\n");

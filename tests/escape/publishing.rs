@@ -104,3 +104,73 @@ fn an_agent_without_the_token_publishes_nothing_itself() {
         assert!(happens || at(&world, TRUNK) == trunk && world.labels(issue).is_empty());
     }
 }
+
+/// What an agent asks the supervisor for beside its one branch and its one pull request: what it is,
+/// and what makes it. The last word is what a push of everything would bring, if anything.
+pub const ASKED: &[(&str, &str, &str)] = &[
+    ("branch", "git branch other", "refs/heads/other"),
+    ("branch-of-another-issue", "git branch issue-77", "refs/heads/issue-77"),
+    ("second-branch", "git branch issue-1-2", "refs/heads/issue-1-2"),
+    ("default-branch", "git update-ref refs/heads/trunk HEAD", "refs/heads/trunk"),
+    ("tag", "git tag v1; git tag -a -m x v2", "refs/tags/v2"),
+    ("claim", "git update-ref refs/claude-workers/claims/9 HEAD", "refs/claude-workers/claims/9"),
+    ("note", "git notes add -m more", "refs/notes/commits"),
+    ("pull", "git update-ref refs/pull/9/head HEAD", "refs/pull/9/head"),
+    (
+        "push-setting",
+        "git config remote.origin.push 'refs/*:refs/*'; git config push.followTags true",
+        "",
+    ),
+    ("symbolic", "git symbolic-ref refs/heads/alias refs/heads/issue-$issue", "refs/heads/alias"),
+    ("head", "git checkout -q --detach; git symbolic-ref HEAD refs/heads/trunk", ""),
+    ("another-request", "for n in 2 -2 .2; do printf 'x\\n\\nx' >$outbox/pr$n.md; done", ""),
+    (
+        "requests-below",
+        "mkdir $outbox/2 $outbox/pr; echo x | tee $outbox/2/pr.md >$outbox/pr/2.md",
+        "",
+    ),
+    ("another-comment", "for n in 2 -2; do echo x >$outbox/comment$n.md; done", ""),
+    (
+        "two-in-one",
+        "printf 'branch: other\\nbase: other\\nhead: octo:other\\n---\\nTitle\\n\\nText' >$outbox/pr.md",
+        "",
+    ),
+    ("issues", "mkdir -p $outbox/issues; printf 'New\\n\\nText' >$outbox/issues/new.md", ""),
+];
+
+#[test]
+fn whatever_is_asked_for_one_branch_and_one_pull_request_come_of_a_run() {
+    let world = World::with(&crate::stage::jailed(), &["01"]);
+    let dir = world.dir.join("scratch.git");
+    let scratch = dir.to_str().unwrap();
+    host("git", &["init", "-q", "--bare", "--template=", scratch]);
+    let (issue, trunk) = (world.issue("One"), at(&world, TRUNK));
+    let mut agent =
+        String::from("commit a b; git config user.name a; git config user.email a@b.c\n");
+    for (_, script, _) in ASKED {
+        agent.push_str(&format!("{script}\n"));
+    }
+    world.agent(&format!("{agent}echo asked"));
+    world.tick();
+    world.cron(&["logs", "01"]).ok().says("asked");
+    let branch = format!("refs/heads/issue-{issue}");
+    let theirs = refs(&world, APP);
+    let ours = |name: &&String| **name != branch && !name.starts_with("refs/claude-workers/");
+    assert_eq!(theirs.iter().filter(ours).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(theirs.contains(&branch) && at(&world, TRUNK) == trunk, "{:?}", world.last_run());
+    let pulls = world.pulls();
+    assert_eq!((pulls.len(), world.comments(issue).len()), (1, 1), "{pulls:?}");
+    assert_eq!(
+        (pulls[0].base.as_str(), pulls[0].head.as_str()),
+        (TRUNK, &branch["refs/heads/".len()..])
+    );
+    let issues = world.hub.issues(APP).unwrap();
+    assert_eq!(issues.iter().filter(|issue| !issue.is_pull).count(), 1);
+    // Taken for what they are, by a push of everything.
+    let clone = world.root.clone_of(&"01".parse().unwrap(), &APP.parse().unwrap());
+    host("git", &["-C", clone.to_str().unwrap(), "push", "-q", scratch, "refs/*:refs/*"]);
+    let there = host("git", &["--git-dir", scratch, "for-each-ref", "--format=%(refname)"]);
+    for (name, _, made) in ASKED.iter().filter(|(.., made)| !made.is_empty()) {
+        assert!(there.lines().any(|there| there == *made), "{name} made nothing: {there}");
+    }
+}

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -27,6 +28,9 @@ pub struct Try {
     seen: Option<fn(&Stage) -> bool>,
     needs: Needs,
 }
+
+/// Why some attempts prove nothing where the tests are not run by root.
+pub const NEEDS_ROOT: &str = "needs root";
 
 /// What the attempt takes to succeed where there is no wall.
 enum Needs {
@@ -61,7 +65,7 @@ impl Try {
         match self.needs {
             Needs::Nothing => None,
             Needs::Root if nix::unistd::geteuid().is_root() => None,
-            Needs::Root => Some("needs root"),
+            Needs::Root => Some(NEEDS_ROOT),
             Needs::More(why) => Some(why),
         }
     }
@@ -135,7 +139,10 @@ impl Stage {
         for name in ["treasure", "cwd/treasure"] {
             executable(&at(name), TREASURE.as_bytes(), 0o600);
         }
-        answering(&at("socket"));
+        answering(UnixListener::bind(at("socket")).unwrap());
+        let nameless = format!("nameless-{}", away.path().file_name().unwrap().display());
+        let name = SocketAddr::from_abstract_name(nameless.as_bytes()).unwrap();
+        answering(UnixListener::bind_addr(&name).unwrap());
 
         // Keys of shared memory are the machine's: nobody else has our PID in his.
         let key = (0x7000_0000 | std::process::id()).to_string();
@@ -173,6 +180,7 @@ impl Stage {
         vars.push(("VICTIM", victim.id().to_string()));
         vars.push(("VICTIM_AT", address.trim().to_owned()));
         vars.push(("VICTIM_KEY", key));
+        vars.push(("NAMELESS", nameless));
         let stage = Self { world, away, victim: Some(victim), vars, terminal };
         stage.plant();
         stage
@@ -190,6 +198,8 @@ impl Stage {
             user.join(".config/claude-workers/notes"),
             self.world.home("02").join("notes"),
             self.world.dir.join("notes"),
+            self.clone_dir().with_file_name("vault").join("notes"),
+            self.world.home("01").join("github/other/vault/notes"),
             pool.join("02/notes"),
             self.mirror().with_file_name("other.git").join("notes"),
             self.mirror().join("planted"),
@@ -292,8 +302,7 @@ pub fn try_all(tries: &[Try]) {
 }
 
 /// A service of the host that tells everybody.
-fn answering(at: &Path) {
-    let listener = UnixListener::bind(at).unwrap();
+fn answering(listener: UnixListener) {
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let _ = client.write_all(TREASURE.as_bytes());

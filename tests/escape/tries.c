@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/io_uring.h>
 #include <linux/keyctl.h>
 #include <linux/perf_event.h>
 #include <linux/vm_sockets.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -111,6 +113,13 @@ static int try(int argc, char **argv) {
 
     /* other processes */
     if (is("ptrace")) return !(ptrace(PTRACE_SEIZE, number("VICTIM"), 0, 0) == 0);
+    if (is("ptrace-attach")) {
+        int pid = number("VICTIM");
+        if (ptrace(PTRACE_ATTACH, pid, 0, 0) || waitpid(pid, 0, __WALL) != pid) return 1;
+        long word = ptrace(PTRACE_PEEKDATA, pid, strtoul(need("VICTIM_AT"), 0, 16), 0);
+        ptrace(PTRACE_DETACH, pid, 0, 0);
+        return memcmp(&word, "TREASURE", sizeof word) != 0;
+    }
     if (is("vm-read")) {
         struct iovec to = {text, 32};
         struct iovec from = {(void *)strtoul(need("VICTIM_AT"), 0, 16), 32};
@@ -186,6 +195,21 @@ static int try(int argc, char **argv) {
         umount2("/", MNT_DETACH);
         return !holds(need("TREASURE_FILE"));
     }
+    if (is("nested-bind")) { /* what is below a cover, without the cover */
+        char home[4096];
+        be_root();
+        mkdir("/tmp/bound", 0700);
+        mount(need("HOME"), "/tmp/bound", 0, MS_BIND, 0);
+        snprintf(home, sizeof home, "/tmp/bound/github/octo/vault/notes");
+        return !holds(home);
+    }
+    if (is("nested-umount-clones")) {
+        be_root();
+        snprintf(path, sizeof path, "%s/github", need("HOME"));
+        umount2(path, MNT_DETACH);
+        strcat(path, "/octo/vault/notes");
+        return !holds(path);
+    }
     if (is("nested-chroot")) {
         be_root();
         int out = open(".", O_RDONLY | O_DIRECTORY);
@@ -221,6 +245,32 @@ static int try(int argc, char **argv) {
     if (is("hostname")) {
         return gethostname(text, 63) || sethostname(text, strlen(text));
     }
+    if (is("ring") || is("ring-socket")) { /* what a ring does, no filter of calls sees */
+        struct io_uring_params how = {0};
+        int ring = syscall(SYS_io_uring_setup, 4, &how);
+        if (ring < 0) return 1;
+        unsigned char *queue = mmap(0, how.sq_off.array + how.sq_entries * sizeof(unsigned),
+                                    PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
+        struct io_uring_sqe *jobs = mmap(0, how.sq_entries * sizeof *jobs, PROT_READ | PROT_WRITE,
+                                         MAP_SHARED, ring, IORING_OFF_SQES);
+        unsigned char *done = mmap(0, how.cq_off.cqes + how.cq_entries * sizeof(struct io_uring_cqe),
+                                   PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+        if (queue == MAP_FAILED || jobs == MAP_FAILED || done == MAP_FAILED) return 1;
+        memset(jobs, 0, sizeof *jobs);
+        if (is("ring")) {
+            jobs->opcode = IORING_OP_OPENAT;
+            jobs->fd = AT_FDCWD;
+            jobs->addr = (uintptr_t)need("TREASURE_FILE");
+        } else {
+            jobs->opcode = IORING_OP_SOCKET;
+            jobs->fd = AF_VSOCK;
+            jobs->off = SOCK_STREAM;
+        }
+        *(unsigned *)(queue + how.sq_off.array) = 0;
+        *(unsigned *)(queue + how.sq_off.tail) = 1;
+        if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, 0, 0) != 1) return 1;
+        return ((struct io_uring_cqe *)(done + how.cq_off.cqes))->res < 0;
+    }
     if (is("bpf")) {
         struct bpf_insn code[] = {{.code = 0xb7}, {.code = 0x95}}; /* r0 = 0; exit */
         union bpf_attr attr = {0};
@@ -239,11 +289,13 @@ static int try(int argc, char **argv) {
     if (is("raw")) return !(socket(AF_INET, SOCK_RAW, 1) >= 0);
     if (is("packet")) return !(socket(AF_PACKET, SOCK_RAW, 0) >= 0);
     if (is("vsock")) return !(socket(AF_VSOCK, SOCK_STREAM, 0) >= 0);
-    if (is("unix")) {
+    if (is("unix") || is("nameless")) { /* a path, or a name that is in no directory */
         struct sockaddr_un at = {.sun_family = AF_UNIX};
-        snprintf(at.sun_path, sizeof at.sun_path, "%s", argv[2]);
+        int first = is("nameless");
+        snprintf(at.sun_path + first, sizeof at.sun_path - first, "%s", argv[2]);
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        return connect(fd, (void *)&at, sizeof at) || read(fd, text, 32) <= 0 ||
+        size_t len = first ? sizeof at.sun_family + 1 + strlen(argv[2]) : sizeof at;
+        return connect(fd, (void *)&at, len) || read(fd, text, 32) <= 0 ||
                !strstr(text, "TREASURE");
     }
     if (is("euid")) return geteuid() != 0;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use claude_workers::fakehub::{NewIssue, NewRepo, Role};
 use claude_workers::store::{self, State};
 
 use crate::corpus::{By, Case};
+use crate::names::LABELS;
 use crate::treasure::{ENVIRON, KEY, NEIGHBOUR, SSH, TOKEN, VAULT};
+use crate::walls::NAMES;
 use crate::words::{Config, Said};
 use crate::world::{APP, World, app, files};
 
@@ -215,6 +218,9 @@ impl Stage {
             if case.by == By::Approved {
                 hub.label(APP, number, "approved", "writer").unwrap();
             }
+            for label in LABELS.iter().filter(|_| case.class == NAMES) {
+                hub.label(APP, number, label, "triager").unwrap();
+            }
             self.open.push(Open { case, number });
         }
     }
@@ -267,12 +273,20 @@ impl Stage {
     }
 
     /// Asks the repository on the embedded GitHub.
-    #[expect(clippy::disallowed_methods, reason = "git is asked from outside")]
     pub fn git(&self, args: &[&str]) -> Vec<u8> {
-        let dir = self.world.hub.repo_dir(APP).unwrap();
-        let mut git = std::process::Command::new("git");
-        let out = git.arg("--git-dir").arg(dir).args(args).output().unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        out.stdout
+        git(&self.world, args, b"")
     }
+}
+
+/// Tells the repository on the embedded GitHub something, and gives what it says.
+#[expect(clippy::disallowed_methods, reason = "git is asked from outside")]
+pub fn git(world: &World, args: &[&str], input: &[u8]) -> Vec<u8> {
+    let dir = world.hub.repo_dir(APP).unwrap();
+    let mut git = std::process::Command::new("git");
+    git.args(["-c", "user.name=a", "-c", "user.email=a@b.c", "--git-dir"]).arg(dir).args(args);
+    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    git.stdin.take().unwrap().write_all(input).unwrap();
+    let out = git.wait_with_output().unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    out.stdout
 }

@@ -1,5 +1,8 @@
 //! The secrets that are planted, and finding them again in whatever form.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 /// One for each place, told apart by their names.
 #[derive(Debug, Clone, Copy)]
 pub struct Treasure {
@@ -46,7 +49,7 @@ fn forms(value: &str, disguised: bool) -> Vec<String> {
         for (before, cut) in [(0, 0), (1, 2), (2, 3)] {
             let whole = format!("{}{value}", "x".repeat(before));
             let known = whole.len() * 8 / 6;
-            forms.push(base64(whole.as_bytes())[cut..known].to_owned());
+            forms.push(BASE64.encode(whole)[cut..known].to_owned());
         }
         if disguised {
             // As a name, in which there is neither case nor anything but letters and digits.
@@ -61,17 +64,6 @@ fn forms(value: &str, disguised: bool) -> Vec<String> {
 fn hex(text: &str) -> String {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     text.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let n = three.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - three.len()));
-        let digits = (0..=three.len()).map(|i| DIGITS[(n >> (18 - 6 * i) & 63) as usize]);
-        out.extend(digits.map(char::from));
-    }
-    out
 }
 
 fn holds(bytes: &[u8], form: &str) -> bool {
@@ -110,7 +102,7 @@ fn around(bytes: &[u8], form: &str) -> String {
 #[test]
 fn each_form_is_found() {
     let reversed: String = KEY.chars().rev().collect();
-    let hidden = base64(format!("ab{reversed}").as_bytes());
+    let hidden = BASE64.encode(format!("ab{reversed}"));
     for text in [KEY.to_owned(), reversed, hidden, KEY.to_lowercase()] {
         assert!(is_in(KEY, format!("<{text}>").as_bytes()), "{text}");
     }

@@ -65,8 +65,10 @@ fn show_tells_everything_of_a_finished_run() {
         let len = fs::metadata(file["path"].as_str().unwrap()).unwrap().len();
         assert_eq!(file["bytes"], len);
     }
-    assert_eq!(world.cron(&["show", last, "--log"]).ok().out, "no more tokens\n");
-    assert_eq!(world.cron(&["logs", "01"]).ok().out, "no more tokens\n");
+    // The title has something that people do not see.
+    let log = "claude-workers: hidden parts of the issue, taken out: 1\nno more tokens\n";
+    assert_eq!(world.cron(&["show", last, "--log"]).ok().out, log);
+    assert_eq!(world.cron(&["logs", "01"]).ok().out, log);
     // Both begin with the century.
     let both = world.cron(&["show", "20"]).exits(2);
     assert!(both.err.contains(first) && both.err.contains(last), "{}", both.err);

@@ -60,15 +60,6 @@ pub fn world(network: &str) -> World {
     world
 }
 
-/// Runs an agent and gives what it printed.
-pub fn says(world: &World, agent: &str) -> String {
-    world.agent(agent);
-    world.cron(&["dispatch", "-r", APP, "-p", "Look around", "-w", "01"]).ok();
-    world.quiet();
-    assert_eq!(world.last_run().outcome(), Some(Outcome::Succeeded), "{:?}", world.last_run());
-    world.cron(&["logs", "01"]).ok().out
-}
-
 /// What `egress` knows of the last run: host, port, verdict.
 pub fn verdicts(world: &World) -> Vec<(String, Option<u64>, String)> {
     let seen = world.cron(&["egress", "01", "--json"]).ok().out;
@@ -144,7 +135,7 @@ fn nothing_is_reached_past_the_proxy_nor_through_it_what_is_not_allowed() {
     );
     // The name leads to this machine, and it is not in `allow_local`.
     let walled = world(&format!("allow = ['localhost:{port}']\nallow_local = ['{far}']"));
-    assert_eq!(says(&walled, &agent), "tried\n");
+    assert_eq!(walled.says(&agent), "tried\n");
     assert!(datagram.try_recv().is_err());
     assert_eq!(walled.last_run().network, NetworkMode::Proxy);
     let seen = verdicts(&walled);
@@ -161,7 +152,7 @@ fn nothing_is_reached_past_the_proxy_nor_through_it_what_is_not_allowed() {
     assert!(of("2130706433").contains(&"refused"), "{seen:?}");
 
     let open = world("mode = 'host'");
-    let said = says(&open, &agent);
+    let said = open.says(&agent);
     let wanted = 24;
     let reached: Vec<&str> = said.lines().filter_map(|l| l.strip_prefix("REACHED ")).collect();
     assert!(reached.len() >= wanted, "{} of {wanted}: {said}", reached.len());
@@ -210,7 +201,7 @@ fn what_is_allowed_works_and_what_is_not_says_how_it_could_be() {
         true",
         open.port()
     );
-    let said = says(&world, &agent);
+    let said = world.says(&agent);
     for line in ["TREASURE plain", "TREASURE tunnel", "TREASURE direct", "403", "no git", "no DNS"]
     {
         assert!(said.lines().any(|l| l == line), "{line}: {said}");
@@ -243,12 +234,9 @@ fn what_is_allowed_works_and_what_is_not_says_how_it_could_be() {
 fn a_run_without_a_network_has_its_own_loopback_and_nothing_else() {
     let open = service("127.0.0.1:0");
     let world = world(&format!("mode = 'none'\nallow_local = ['{open}']"));
-    let said = says(
-        &world,
-        &format!(
-            "curl -s http://{open}/; curl -s http://localhost:1/; echo $?; env | grep -i proxy; true"
-        ),
-    );
+    let said = world.says(&format!(
+        "curl -s http://{open}/; curl -s http://localhost:1/; echo $?; env | grep -i proxy; true"
+    ));
     // Nobody listens: the name was found, and the connection refused.
     assert_eq!(said, "7\n");
     world.cron(&["egress", "01"]).ok().says("it had no network");

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use claude_workers::process::command;
 
-use crate::egress::{says, verdicts, world};
+use crate::egress::{verdicts, world};
 
 /// Answers `GET /` of everybody with its state.
 struct Server {
@@ -82,12 +82,12 @@ fn tls_goes_through_untouched_and_only_to_the_host_that_was_asked_for() {
         !line.ends_with(" 0")
     };
     let walled = world(&format!("allow_local = ['localhost:{port}']"));
-    let said = says(&walled, &agent("-x $HTTPS_PROXY"));
+    let said = walled.says(&agent("-x $HTTPS_PROXY"));
     assert!(reached(&said, "right"), "{said}");
     assert!(!reached(&said, "other") && !reached(&said, "none"), "{said}");
     let refused = verdicts(&walled).into_iter().filter(|(_, _, verdict)| verdict == "refused");
     assert_eq!(refused.count(), 2, "{:?}", verdicts(&walled));
     let open = world("mode = 'host'");
-    let said = says(&open, &agent(""));
+    let said = open.says(&agent(""));
     assert!(reached(&said, "right") && reached(&said, "other") && reached(&said, "none"), "{said}");
 }

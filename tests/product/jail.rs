@@ -3,19 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use claude_workers::domain::{JailMode, Outcome};
+use claude_workers::domain::JailMode;
 use claude_workers::store::write_private;
 
 use crate::world::{APP, Config, TOKEN, World, files};
-
-/// Runs an agent with a prompt and gives what it printed.
-fn says(world: &World, agent: &str) -> String {
-    world.agent(agent);
-    world.cron(&["dispatch", "-r", APP, "-p", "Look around", "-w", "01"]).ok();
-    world.quiet();
-    assert_eq!(world.last_run().outcome(), Some(Outcome::Succeeded), "{:?}", world.last_run());
-    world.cron(&["logs", "01"]).ok().out
-}
 
 #[test]
 fn an_agent_sees_no_record_no_sibling_and_nothing_of_the_user() {
@@ -53,10 +44,10 @@ fn an_agent_sees_no_record_no_sibling_and_nothing_of_the_user() {
          ls -A {root} {root}/.pool; echo looked",
         hidden.join(" ")
     );
-    let said = says(&world, &agent);
+    let said = world.says(&agent);
     assert!(said.contains("looked") && !said.contains("REACHED"), "{said}");
     // The links into the record lead nowhere inside.
-    let said = says(&world, "cat ~/task.json ~/worker.log 2>&1; ls ~/completed/ 2>&1; echo looked");
+    let said = world.says("cat ~/task.json ~/worker.log 2>&1; ls ~/completed/ 2>&1; echo looked");
     assert_eq!(said.matches("No such file or directory").count(), 3, "{said}");
 }
 
@@ -76,7 +67,7 @@ fn what_an_agent_writes_outside_of_its_home_does_not_reach_the_host() {
             touch \"$dir/NAME\" 2>/dev/null
         done
         touch ~/NAME && echo wrote home";
-    let said = says(&world, &agent.replace("NAME", &name));
+    let said = world.says(&agent.replace("NAME", &name));
     assert_eq!(said, "wrote home\n");
     assert!(world.home("01").join(&name).exists());
     let root = world.root.path().to_owned();
@@ -91,8 +82,7 @@ fn what_an_agent_writes_outside_of_its_home_does_not_reach_the_host() {
 #[test]
 fn an_agent_sees_no_process_of_the_host() {
     let world = World::new();
-    let said = says(
-        &world,
+    let said = world.says(
         "ls /proc | grep -c '^[0-9]'; kill -0 1 && echo can signal 1; cat /proc/*/cmdline | tr '\\0' ' '",
     );
     let count: u32 = said.lines().next().unwrap().parse().unwrap();
@@ -100,7 +90,7 @@ fn an_agent_sees_no_process_of_the_host() {
     assert!(!said.contains("supervise"), "{said}");
     let me = fs::metadata("/proc/self").unwrap().uid();
     if me == 0 {
-        let said = says(&world, "id -u; grep CapEff /proc/self/status");
+        let said = world.says("id -u; grep CapEff /proc/self/status");
         assert_eq!(said, "1000\nCapEff:\t0000000000000000\n");
     }
 }
@@ -174,7 +164,7 @@ fn a_token_that_the_user_had_copied_is_in_the_home_and_where_it_was_asked_for() 
         world.hub.add_repo(&crate::world::app()).unwrap();
         world.init(&["01"]);
         let agent = "echo \"<$GH_TOKEN>\"; bash -c '. ~/.bashrc; echo \"<$GH_TOKEN>\"'";
-        assert_eq!(says(&world, agent), format!("<{in_the_environment}>\n<{shown}>\n"));
+        assert_eq!(world.says(agent), format!("<{in_the_environment}>\n<{shown}>\n"));
     }
 }
 

@@ -29,6 +29,7 @@ mod egress_tls;
 mod faults;
 mod git;
 mod happy;
+mod homes;
 mod hosts;
 mod jail;
 mod json;

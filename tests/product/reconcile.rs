@@ -238,3 +238,24 @@ fn an_agent_that_says_it_has_not_started_is_believed_only_in_the_way_that_none_c
         assert_eq!(world.outcomes(), [wanted], "{script}");
     }
 }
+
+/// The control groups of a run, where the machine has them, go with it: also when it is a person, or
+/// the next tick, that ends what its supervisor could not.
+#[test]
+fn nothing_is_left_of_the_groups_of_a_run_whose_supervisor_was_killed() {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    for config in [none(), Config::default()] {
+        let world = at_work("mark up; sleep 1000", &config);
+        let mut root = DefaultHasher::new();
+        world.root.path().hash(&mut root);
+        let fence = format!("claude-workers-{:016x}-01", root.finish());
+        let places = ["", "pids", "memory"].map(|of| format!("/sys/fs/cgroup/{of}/{fence}").into());
+        let all: Vec<PathBuf> = places.into_iter().chain(task(&world).cgroup).collect();
+        let there = || all.iter().filter(|dir| dir.exists()).count();
+        println!("{} groups of {all:?}", there());
+        bereave(&world);
+        world.cron(&["reset", "01"]).ok();
+        world.quiet();
+        assert_eq!(there(), 0, "{all:?}");
+    }
+}

@@ -2,18 +2,7 @@
 
 use std::fs;
 
-use claude_workers::domain::Outcome;
-
-use crate::world::{APP, Config, World};
-
-/// Runs an agent with a prompt and gives what it printed.
-fn says(world: &World, agent: &str) -> String {
-    world.agent(agent);
-    world.cron(&["dispatch", "-r", APP, "-p", "Look around", "-w", "01"]).ok();
-    world.quiet();
-    assert_eq!(world.last_run().outcome(), Some(Outcome::Succeeded), "{:?}", world.last_run());
-    world.cron(&["logs", "01"]).ok().out
-}
+use crate::world::{Config, World};
 
 #[test]
 fn processes_files_and_memory_of_an_agent_have_limits() {
@@ -30,15 +19,15 @@ fn processes_files_and_memory_of_an_agent_have_limits() {
         set -- /proc/[0-9]*; echo "most $#"; trap '' TERM; kill -TERM -1
     "#;
     let bomb = "bomb() { bomb | bomb & }; bomb >/dev/null 2>&1; echo lit";
-    let said = says(&world, script);
+    let said = world.says(script);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!((lines[0], lines[2]), ("0", "2097152"), "{said}");
     assert!(lines[1].parse::<u32>().unwrap() <= 65_536 && !said.contains("RAISED"), "{said}");
-    let many = says(&world, crowd);
+    let many = world.says(crowd);
     let most: u32 = many.trim().strip_prefix("most ").unwrap().parse().unwrap();
     assert!((30..=40).contains(&most), "{most} processes at once");
-    assert!(says(&world, bomb).contains("lit"));
-    let memory = says(&world, "python3 -c 'bytearray(900 << 20)' 2>&1 | tail -1; echo asked");
+    assert!(world.says(bomb).contains("lit"));
+    let memory = world.says("python3 -c 'bytearray(900 << 20)' 2>&1 | tail -1; echo asked");
     assert!(memory.contains("MemoryError") || memory.contains("not found"), "{memory}");
 }
 
@@ -60,7 +49,7 @@ fn paths_that_the_user_adds_are_there_as_the_user_said() {
         "cat {dir}/tools/file {dir}/cache/file; echo; echo x 2>/dev/null >{dir}/tools/file || echo kept
          echo new >{dir}/cache/file && echo changed; ls {dir}"
     );
-    assert_eq!(says(&world, &script), "toolscache\nkept\nchanged\nagents\ncache\nhome\ntools\n");
+    assert_eq!(world.says(&script), "toolscache\nkept\nchanged\nagents\ncache\nhome\ntools\n");
     assert_eq!(fs::read_to_string(world.dir.join("cache/file")).unwrap(), "new\n");
     assert_eq!(fs::read_to_string(world.dir.join("tools/file")).unwrap(), "tools");
 }

@@ -1,5 +1,7 @@
 //! Known secrets: an agent says them in every way it can, and they are nowhere afterwards.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use claude_workers::domain::Outcome;
 
 use crate::world::{APP, Config, World, files};
@@ -29,7 +31,7 @@ fn world() -> World {
 fn forms() -> Vec<String> {
     let digit = |d: u8| char::from_digit(u32::from(d), 16).unwrap();
     let hex: String = SECRET.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect();
-    let b64 = |bytes: &str| base64(bytes.as_bytes());
+    let b64 = |text: &str| STANDARD.encode(text);
     vec![
         SECRET.to_owned(),
         SECRET.replace('"', "\\\""),
@@ -40,17 +42,6 @@ fn forms() -> Vec<String> {
         // In the middle of each.
         SECRET[5..20].to_owned(),
     ]
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let n = three.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - three.len()));
-        let digits = (0..=three.len()).map(|i| DIGITS[(n >> (18 - 6 * i) & 63) as usize]);
-        out.extend(digits.map(char::from));
-    }
-    out
 }
 
 #[track_caller]

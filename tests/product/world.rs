@@ -102,6 +102,16 @@ impl World {
         fs::write(self.dir.join("agents/agent.sh"), text).unwrap();
     }
 
+    /// Runs an agent of worker `01` with a prompt and gives what is in its log.
+    #[track_caller]
+    pub fn says(&self, agent: &str) -> String {
+        self.agent(agent);
+        self.cron(&["dispatch", "-r", APP, "-p", "Look around", "-w", "01"]).ok();
+        self.quiet();
+        assert_eq!(self.last_run().outcome(), Some(Outcome::Succeeded), "{:?}", self.last_run());
+        self.cron(&["logs", "01"]).ok().out
+    }
+
     pub fn init(&self, workers: &[&str]) {
         for id in workers {
             self.cron(&["init", id]).ok();
