@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
@@ -87,4 +88,40 @@ fn of_clients_that_claim_replace_or_renew_at_the_same_moment_exactly_one_wins() 
     assert_eq!(contested, 3 * ROUNDS);
     let all = clients[0].git.claims(&url).unwrap();
     assert_eq!(all.len(), usize::try_from(ROUNDS).unwrap());
+}
+
+#[test]
+fn of_claims_that_are_removed_one_that_was_moved_stays_and_keeps_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = dir.path().join("remote.git");
+    let init = ["init", "--quiet", "--bare"];
+    assert_cmd::Command::new("git").args(init).arg(&remote).assert().success();
+    let url = format!("file://{}", remote.display());
+    let (one, other) = (Client::new(dir.path(), 1), Client::new(dir.path(), 2));
+    let swap = |client: &Client, issue, epoch, from: Option<&str>| {
+        let id = client.claim(issue, epoch);
+        let swapped = client.git.swap_claim(&client.objects, &url, issue, from, &id).unwrap();
+        assert_eq!(swapped, Swap::Won);
+        id
+    };
+    let issues = [1, 2, 3, 4].map(|n: u64| IssueNumber::try_from(n).unwrap());
+    let mut seen: BTreeMap<_, _> = issues.map(|issue| (issue, swap(&one, issue, 1, None))).into();
+    let kept = seen.remove(&issues[3]).unwrap();
+    let moved = swap(&other, issues[1], 2, seen.get(&issues[1]).map(String::as_str));
+    let collect = |seen: &BTreeMap<_, _>| one.git.remove_claims(&one.objects, &url, seen);
+    assert_eq!(collect(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]));
+    let left = BTreeMap::from([(issues[1], moved), (issues[3], kept)]);
+    assert_eq!(one.git.claims(&url).unwrap(), left);
+    assert_eq!(collect(&seen).unwrap(), BTreeSet::from([issues[0], issues[2]]), "they are gone");
+    // One is known here, and the other is not yet.
+    let read = one.git.read_claims(&one.objects, &url, &left).unwrap();
+    let hosts: Vec<_> = read.values().map(|(claim, at)| (claim.host.clone(), *at)).collect();
+    let epoch = Timestamp::UNIX_EPOCH;
+    assert_eq!(hosts, [(other.me.clone(), epoch), (one.me.clone(), epoch)]);
+    let read = one.git.read_claims(&one.objects, &url, &seen);
+    assert!(read.is_ok_and(|read| read.len() == 3), "they are remembered");
+    // What the remote does not do is no success.
+    let deny = ["config", "receive.hideRefs", "refs/claude-workers/"];
+    assert_cmd::Command::new("git").arg("--git-dir").arg(&remote).args(deny).assert().success();
+    assert!(collect(&left).is_err());
 }

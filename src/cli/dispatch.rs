@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+
 use super::loud::{Quiet, Verbose};
 use super::{block_on, print};
 use crate::domain::{IssueNumber, Kind, RepoSlug, WorkerId};
@@ -101,6 +103,8 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
         explicit: true,
         approved: None,
         abandoned_by: None,
+        size: None,
+        looked_at: Timestamp::now(),
     };
     let github = ctx.github()?;
     let started = block_on(dispatch(ctx, &github, request));

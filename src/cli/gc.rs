@@ -8,8 +8,9 @@ use super::print::{self, BOLD, CYAN, DIM, RED, bytes, styled};
 use crate::domain::text;
 use crate::ops::gc::{Item, Report, gc};
 use crate::ops::{Context, Failure};
+use crate::plan::gc::Thing;
 
-/// Remove what is older than `[retention]` allows: logs, records, clones, mirrors, leftovers
+/// Remove what is older than `[retention]` allows: logs, records, clones, mirrors, leftovers, claims
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +63,7 @@ fn line(item: &Item, dry_run: bool) -> String {
     of.extend(thing.worker.as_ref().map(|id| format!("worker {id}")));
     of.extend(thing.run.as_ref().map(|run| format!("run {run}")));
     of.extend(thing.repo.as_ref().map(ToString::to_string));
-    if thing.run.is_none() {
+    if thing.run.is_none() || thing.what == Thing::Claim {
         of.push(text::one_line(&thing.path.display().to_string(), 400));
     }
     let why = text::one_line(item.problem.as_ref().unwrap_or(&thing.why), 300);

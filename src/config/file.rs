@@ -176,6 +176,7 @@ pub(super) struct LimitsSection {
     pub(super) silence: Option<Span>,
     pub(super) grace: Option<Span>,
     pub(super) issues: Option<usize>,
+    pub(super) free_space: Option<Size>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -269,6 +270,7 @@ pub(super) struct RetentionSection {
     pub(super) records: Option<Keep>,
     pub(super) mirrors: Option<Keep>,
     pub(super) clones: Option<Keep>,
+    pub(super) claims: Option<Keep>,
 }
 
 #[derive(Debug, Default, Deserialize)]

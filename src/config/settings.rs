@@ -13,7 +13,7 @@ use super::file::{
 use super::{ApprovedIn, Env, Error, Trust, env};
 use crate::domain::{CredentialMode, JailMode, Limits, NetworkMode, RepoPattern, Rlimits};
 use crate::plan::egress::{Registry, Rule};
-use crate::plan::gc::Retention;
+use crate::plan::gc::{LEAST_KEPT, Retention};
 use crate::plan::reconcile::{LONGEST_PAUSE, Retry};
 use crate::store::read_text;
 
@@ -84,6 +84,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many issues a run may file: 1 to 100.
     pub max_issues: usize,
+    /// How many bytes must be free, where state is and where homes are, for a run to be started.
+    pub free_space: u64,
     /// Whether homes are made with GitHub credentials in them.
     pub credential_mode: CredentialMode,
     /// What is copied into homes, as written; `None`: everything.
@@ -260,6 +262,7 @@ impl Settings {
             reserve: file.assign.reserve,
             limits,
             max_issues,
+            free_space: file.limits.free_space.map_or(FREE_SPACE, |size| size.0),
             credential_mode: file.credentials.mode,
             credentials: file.credentials.copy,
             sandbox: file.sandbox.mode,
@@ -270,7 +273,7 @@ impl Settings {
             claims: file.git.claims,
             retry: retry(&file.retry)?,
             fetch_max_age: file.git.fetch_max_age.map_or(Duration::from_secs(30), |s| s.0),
-            retention: retention(&file.retention),
+            retention: retention(&file.retention)?,
             redact_env: file.redact.env,
             redact_file: file.redact.file.map(tilde),
             max_files: file.publish.max_files,
@@ -343,16 +346,27 @@ fn network(section: NetworkSection, jail: JailMode) -> Result<Network, Error> {
     })
 }
 
-fn retention(section: &RetentionSection) -> Retention {
+fn retention(section: &RetentionSection) -> Result<Retention, Error> {
     let defaults = Retention::default();
     let keep = |key: Option<Keep>, default| key.map_or(default, |keep| keep.0);
-    Retention {
+    let claims = keep(section.claims, defaults.claims);
+    if claims.is_some_and(|claims| claims < LEAST_KEPT) {
+        return Err(Error::Value {
+            place: "[retention]".into(),
+            message: "`claims` must be at least 7d: other machines may still go by them".into(),
+        });
+    }
+    Ok(Retention {
         logs: keep(section.logs, defaults.logs),
         records: keep(section.records, defaults.records),
         mirrors: keep(section.mirrors, defaults.mirrors),
         clones: keep(section.clones, defaults.clones),
-    }
+        claims,
+    })
 }
+
+/// What an agent can begin with, and what a small machine has.
+const FREE_SPACE: u64 = 1 << 30;
 
 /// Nobody wants more attempts than that.
 const MOST_ATTEMPTS: u32 = 20;

@@ -17,6 +17,7 @@ pub struct NewRepo {
     archived: bool,
     has_issues: bool,
     default_branch: String,
+    kib: u64,
     files: Vec<(String, String)>,
 }
 
@@ -30,6 +31,7 @@ impl NewRepo {
             archived: false,
             has_issues: true,
             default_branch: "main".to_owned(),
+            kib: 1,
             files: Vec::new(),
         }
     }
@@ -59,6 +61,13 @@ impl NewRepo {
     #[must_use]
     pub fn default_branch(mut self, name: &str) -> Self {
         name.clone_into(&mut self.default_branch);
+        self
+    }
+
+    /// What it says of its size, in KiB.
+    #[must_use]
+    pub fn kib(mut self, kib: u64) -> Self {
+        self.kib = kib;
         self
     }
 
@@ -156,6 +165,7 @@ impl FakeHub {
             gone: BTreeMap::new(),
             created: now(),
             pushed: now(),
+            kib: new.kib,
             git,
         });
         Ok(())

@@ -243,6 +243,8 @@ pub(super) struct Repo {
     pub(super) gone: BTreeMap<u64, Gone>,
     pub(super) created: Timestamp,
     pub(super) pushed: Timestamp,
+    /// What it says of its size, in KiB.
+    pub(super) kib: u64,
     /// The bare repository, relative to the server's directory. It stays when the name changes.
     pub(super) git: String,
 }

@@ -5,7 +5,7 @@
 //! number of hosts that push at the same moment exactly one succeeds. A push whose answer was lost
 //! is looked up: the ref is at our object, or the push has not won.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -41,6 +41,9 @@ pub struct Fence<'a> {
     /// Its next one.
     pub next: &'a Claim,
 }
+
+/// So many refs are named in one command.
+const AT_ONCE: usize = 100;
 
 impl Host {
     /// Where the ref of each claim of the repository is.
@@ -94,12 +97,102 @@ impl Host {
             // It fails if the claim moved on since it was listed: somebody was quicker.
             self.local(&what, Some(repository), &show, b"")
         })?;
-        let commit = String::from_utf8_lossy(&commit);
-        let message = commit.split_once("\n\n").map_or("", |(_, message)| message);
-        match Claim::of_message(message) {
-            Ok(claim) => Ok(Some(FoundClaim { id, claim })),
+        match parse(&commit) {
+            Ok((claim, _)) => Ok(Some(FoundClaim { id, claim })),
             Err(why) => Err(Error::Unexpected { what, why }),
         }
+    }
+
+    /// What claims say that were seen there, and when they were written; what is no claim, or was
+    /// moved meanwhile, is left out. `repository`: a bare one of ours, for the objects.
+    ///
+    /// # Errors
+    /// When the remote does not answer.
+    pub fn read_claims(
+        &self,
+        repository: &Path,
+        url: &str,
+        claims: &BTreeMap<IssueNumber, String>,
+    ) -> Result<BTreeMap<IssueNumber, (Claim, Timestamp)>, Error> {
+        let what = format!("read claims of {url}");
+        self.make_bare(&what, repository)?;
+        let mut known = self.commits(&what, repository, claims.values())?;
+        let missing = claims.iter().filter(|(_, id)| !known.contains_key(*id));
+        let missing: Vec<String> = missing.map(|(issue, _)| Claim::ref_name(*issue)).collect();
+        for some in missing.chunks(AT_ONCE) {
+            let mut args =
+                vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", url];
+            args.extend(some.iter().map(String::as_str));
+            self.remote(&what, Some(repository), url, &args)?;
+        }
+        if !missing.is_empty() {
+            known = self.commits(&what, repository, claims.values())?;
+        }
+        let of = |(issue, id): (&IssueNumber, &String)| {
+            let (claim, at) = parse(known.get(id)?).ok()?;
+            Some((*issue, (claim, at?)))
+        };
+        Ok(claims.iter().filter_map(of).collect())
+    }
+
+    /// Those of the commits that are in `repository`, by id.
+    fn commits<'a>(
+        &self,
+        what: &str,
+        repository: &Path,
+        ids: impl Iterator<Item = &'a String>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let input: String = ids.flat_map(|id| [id.as_str(), "\n"]).collect();
+        let out = self.local(what, Some(repository), &["cat-file", "--batch"], input.as_bytes())?;
+        let mut commits = BTreeMap::new();
+        let mut rest = &out[..];
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+            rest = &rest[end + 1..];
+            // `<id> missing`, or `<id> <type> <bytes>` and then the object and a line's end.
+            let mut words = head.split(' ');
+            let (id, kind) = (words.next().unwrap_or_default(), words.next());
+            let Some(bytes) = words.next().and_then(|n| n.parse::<usize>().ok()) else { continue };
+            let Some((object, after)) = rest.split_at_checked(bytes) else { break };
+            if kind == Some("commit") {
+                commits.insert(id.to_owned(), object.to_vec());
+            }
+            rest = after.strip_prefix(b"\n").unwrap_or(after);
+        }
+        Ok(commits)
+    }
+
+    /// Removes claims that are where they were seen, and returns those that are there no more. One
+    /// that was moved meanwhile stays, and is in no other's way.
+    ///
+    /// # Errors
+    /// When it is not known which are gone.
+    pub fn remove_claims(
+        &self,
+        repository: &Path,
+        url: &str,
+        claims: &BTreeMap<IssueNumber, String>,
+    ) -> Result<BTreeSet<IssueNumber>, Error> {
+        let what = format!("remove claims of {url}");
+        self.make_bare(&what, repository)?;
+        let all: Vec<(String, &String)> =
+            claims.iter().map(|(issue, id)| (Claim::ref_name(*issue), id)).collect();
+        let mut pushed = Ok(());
+        for some in all.chunks(AT_ONCE) {
+            let lease = |(name, id): &(String, &String)| format!("--force-with-lease={name}:{id}");
+            let leases: Vec<String> = some.iter().map(lease).collect();
+            let refspecs: Vec<String> = some.iter().map(|(name, _)| format!(":{name}")).collect();
+            let mut args = vec!["push", "--quiet", "--no-verify"];
+            args.extend(leases.iter().map(String::as_str));
+            args.extend(["--", url]);
+            args.extend(refspecs.iter().map(String::as_str));
+            // It fails if one was moved, and an answer may be lost: what counts is what is there.
+            pushed = self.remote(&what, Some(repository), url, &args).map(drop).and(pushed);
+        }
+        let there = self.claims(url)?;
+        let gone: BTreeSet<_> = claims.keys().copied().filter(|n| !there.contains_key(n)).collect();
+        let nothing_done = gone.is_empty() && claims.iter().all(|(n, id)| there.get(n) == Some(id));
+        if nothing_done { pushed.map(|()| gone) } else { Ok(gone) }
     }
 
     /// Writes a claim as a commit into a bare repository of ours and returns its id. Nobody sees it
@@ -164,4 +257,14 @@ impl Host {
             _ => Ok(Swap::Lost),
         }
     }
+}
+
+/// What a commit claims, and when it says that it was made.
+fn parse(commit: &[u8]) -> Result<(Claim, Option<Timestamp>), String> {
+    let commit = String::from_utf8_lossy(commit);
+    let (head, message) = commit.split_once("\n\n").unwrap_or((&commit, ""));
+    let line = head.lines().find_map(|line| line.strip_prefix("committer "));
+    let secs = line.and_then(|line| line.rsplit(' ').nth(1)?.parse().ok());
+    let at = secs.and_then(|secs| Timestamp::from_second(secs).ok());
+    Ok((Claim::of_message(message)?, at))
 }

@@ -114,7 +114,7 @@ impl Host {
     }
 
     fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
-        if !path.join(SEEN).exists() {
+        if !is_mirror(path) {
             self.make_bare("make the mirror", path)?;
         }
         remove_stale_locks(path);
@@ -133,6 +133,12 @@ impl Host {
         self.local("set the mirror's HEAD", Some(path), &["symbolic-ref", "HEAD", &head], &[])?;
         Ok(())
     }
+}
+
+/// Whether there is a mirror that was fetched.
+#[must_use]
+pub fn is_mirror(path: &Path) -> bool {
+    path.join(SEEN).exists()
 }
 
 /// When a mirror was last brought up to date; of one that never was, when it last changed.

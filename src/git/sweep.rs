@@ -73,7 +73,8 @@ pub fn sweep(request: &Sweep) -> Vec<Option<String>> {
 }
 
 /// The path of a directory below the home, if there is no link on the way.
-fn plain(home: &Path, below: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn plain(home: &Path, below: &Path) -> Option<PathBuf> {
     let mut path = home.to_owned();
     for part in below.components() {
         let Component::Normal(name) = part else { return None };

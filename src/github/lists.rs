@@ -63,6 +63,23 @@ impl GitHub {
         Ok(repos)
     }
 
+    /// The size in bytes that a list on disk tells of a repository. Sends nothing.
+    #[must_use]
+    pub fn listed_size(&self, repo: &RepoSlug) -> Option<u64> {
+        [MINE, OWNED].into_iter().find_map(|path| {
+            let mut next = Some(self.url(path));
+            for _ in 0..MOST_PAGES {
+                let page: Page<wire::Repo> = self.disk.load(Shelf::Cache, &next?)?;
+                let mut repos = page.items.into_iter().flat_map(RepoInfo::try_from);
+                if let Some(info) = repos.find(|info| info.slug == *repo) {
+                    return info.size;
+                }
+                next = page.next;
+            }
+            None
+        })
+    }
+
     /// The open issues of one repository, without pull requests and without bodies, last changed
     /// first. One conditional request if nothing changed.
     pub async fn open_issues(&self, repo: &RepoSlug) -> Result<Vec<Issue>, Error> {

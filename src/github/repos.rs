@@ -39,6 +39,8 @@ pub struct RepoInfo {
     pub may_push: bool,
     /// Whether the token's user may label issues.
     pub may_label: bool,
+    /// Its size as GitHub stores it, in bytes, if it told.
+    pub size: Option<u64>,
 }
 
 /// What somebody may do in a repository.

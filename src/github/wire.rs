@@ -96,6 +96,9 @@ pub(super) struct Repo {
     has_issues: bool,
     #[serde(default)]
     open_issues_count: u64,
+    /// In KiB.
+    #[serde(default)]
+    size: Option<u64>,
     #[serde(default)]
     permissions: Option<Permissions>,
 }
@@ -122,6 +125,7 @@ impl TryFrom<Repo> for super::RepoInfo {
             open_issues: repo.open_issues_count,
             may_push,
             may_label: may_push || may.triage,
+            size: repo.size.map(|kib| kib.saturating_mul(1 << 10)),
         })
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
 use super::init::load_values;
+use super::room::Room;
 use super::trust::Trusted;
 use super::{Context, Exit, Failure, custody, secrets};
 use crate::config::{ApprovedIn, Settings, Trust};
@@ -17,6 +18,7 @@ use crate::domain::{
     WorkerId, text,
 };
 use crate::github::{ErrorKind, GitHub};
+use crate::plan::is_late;
 use crate::process::spawn;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
@@ -44,6 +46,10 @@ pub struct Request {
     pub approved: Option<String>,
     /// The worker of another host that is gone, whose label may be on the issue.
     pub abandoned_by: Option<WorkerId>,
+    /// The repository's size in bytes, if GitHub has told it.
+    pub size: Option<u64>,
+    /// When it began that the issue was looked at.
+    pub looked_at: Timestamp,
 }
 
 /// A run that is under way.
@@ -72,9 +78,19 @@ pub async fn dispatch(
     let model = model.or_else(|| how.default_model());
     ctx.jail_program()?;
     ctx.tool("git")?;
-    enough_room(ctx)?;
     let mut lock = take_worker(ctx, request.worker.as_ref(), |_| true)?;
+    let room_for = |worker: &WorkerId| {
+        let size = || request.size.or_else(|| github.listed_size(&request.repo));
+        Room::default().admit(ctx, worker, &request.repo, size)
+    };
+    room_for(lock.worker())?;
     load_values(&ctx.root, lock.worker())?;
+    // Before the issue is read again: by this it is told whether that was long ago.
+    let now = Timestamp::now();
+    if request.issue.is_some() && is_late(request.looked_at, now) {
+        return Err(Failure::new(Exit::Refused, "the issue was looked at too long ago")
+            .hint("the next `assign` looks again"));
+    }
     let (issue, mut old_labels) = match request.issue {
         Some(number) => {
             let (issue, old) = check_issue(ctx, github, number, &request, None).await?;
@@ -82,13 +98,13 @@ pub async fn dispatch(
                 && !custody::takes_strangers(ctx, lock.worker())
             {
                 lock = another(ctx, lock, &issue, &request)?;
+                room_for(lock.worker())?;
             }
             (Some(issue), old)
         }
         None => (None, Vec::new()),
     };
-    let mut run =
-        record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), Timestamp::now());
+    let mut run = record(ctx, lock.worker(), &request, issue.as_ref(), (executor, model), now);
     secrets::clean(&mut run, &secrets::redactor(ctx, lock.worker())?);
     write_claim(ctx, &lock, &run, request.prompt.as_deref())?;
     if let Err(failure) = still_ours(ctx, &run) {
@@ -209,14 +225,46 @@ async fn claim(
 ) -> Result<Taken, Failure> {
     let labelled = request.abandoned_by.is_some();
     if !labelled && let Some(held) = hold.take_first(run)? {
+        in_time(ctx, github, hold, request, run).await?;
         return Ok(Taken { held, since: None });
     }
     let vacant = hold.look(run, labelled)?;
-    let old = match run.issue {
-        Some(number) => check_issue(ctx, github, number, request, Some(&run.worker)).await?.1,
-        None => Vec::new(),
-    };
-    Ok(Taken { held: hold.take(run, &vacant)?, since: Some((vacant.relieves, old)) })
+    let old = look_again(ctx, github, request, run).await?;
+    let taken = hold.take(run, &vacant)?;
+    if vacant.was_none() {
+        in_time(ctx, github, hold, request, run).await?;
+    }
+    Ok(Taken { held: taken, since: Some((vacant.relieves, old)) })
+}
+
+/// Looks again at an issue that bore no claim when `run` took it, if that is late: this process may
+/// have been stopped for so long that others have had the issue meanwhile, and their claim is collected.
+async fn in_time(
+    ctx: &Context,
+    github: &GitHub,
+    hold: &Hold<'_>,
+    request: &Request,
+    run: &Run,
+) -> Result<(), Failure> {
+    if !is_late(run.started_at, Timestamp::now()) {
+        return Ok(());
+    }
+    let looked = look_again(ctx, github, request, run).await;
+    if looked.is_err() {
+        let _ = hold.release(&run.run);
+    }
+    looked.map(drop)
+}
+
+/// Looks at the issue that `run` has or is about to take, and returns whose labels are to go.
+async fn look_again(
+    ctx: &Context,
+    github: &GitHub,
+    request: &Request,
+    run: &Run,
+) -> Result<Vec<WorkerId>, Failure> {
+    let Some(number) = run.issue else { return Ok(Vec::new()) };
+    Ok(check_issue(ctx, github, number, request, Some(&run.worker)).await?.1)
 }
 
 /// Gives claim and label back as far as that can be done now. The claim is in no way of this host's
@@ -245,21 +293,6 @@ async fn give_back(
 }
 
 const KEPT: &str = "the record is kept, so that the next `assign` can carry on";
-
-/// With less than this no run gets far.
-const MIN_FREE: u64 = 64 << 20;
-
-/// Refuses to start on a full disk: a run that cannot write its record would be lost.
-fn enough_room(ctx: &Context) -> Result<(), Failure> {
-    let Ok(stat) = nix::sys::statvfs::statvfs(ctx.root.path()) else { return Ok(()) };
-    let free = stat.blocks_available() * stat.fragment_size();
-    if free >= MIN_FREE {
-        return Ok(());
-    }
-    let root = ctx.root.path().display();
-    let what = format!("the disk of {root} is full: {} MiB are free", free >> 20);
-    Err(Failure::new(Exit::Failed, what).hint("make room, or put the root elsewhere with `root`"))
-}
 
 fn record(
     ctx: &Context,
@@ -337,6 +370,12 @@ pub(super) fn fresh_uuid() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map(|uuid| uuid.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// A random number, from the kernel.
+pub(super) fn fresh_number() -> u32 {
+    let uuid = fresh_uuid();
+    uuid.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0)
 }
 
 fn write_claim(

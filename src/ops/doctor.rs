@@ -5,10 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::context::BWRAP;
-use super::{Context, Failure, custody, egress, jailing};
+use super::{Context, Failure, custody, egress, jailing, room};
 use crate::config::env;
 use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern};
 use crate::github::{ErrorKind, GitHub};
+use crate::plan::room::FILES;
 use crate::process::{command, run_bounded};
 use crate::store::{self, State};
 
@@ -49,7 +50,8 @@ pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Che
     checks.extend(network(ctx));
     checks.extend(workers(ctx));
     checks.extend(credentials(ctx));
-    checks.extend([disk(ctx), memory()]);
+    checks.extend(disks(ctx));
+    checks.push(memory());
     checks.extend(token(ctx, github).await);
     checks.push(cron(ctx));
     checks
@@ -302,22 +304,40 @@ fn credentials(ctx: &Context) -> Vec<Check> {
 /// Less than this and a clone or two fills the disk.
 const LOW_DISK: u64 = 2 << 30;
 
-fn disk(ctx: &Context) -> Check {
-    let root = ctx.root.path();
-    let there = root.ancestors().find(|path| path.exists()).unwrap_or(root);
-    match nix::sys::statvfs::statvfs(there) {
-        Err(e) => check("disk", Grade::Warning, format!("{}: {e}", there.display()), None),
-        Ok(stat) => {
-            let free = stat.blocks_available() * stat.fragment_size();
-            let found = format!("{} free at {}", gib(free), there.display());
-            if free < LOW_DISK {
-                let mend = "make room, or put the root elsewhere with `root`";
-                check("disk", Grade::Warning, found, Some(mend))
-            } else {
-                check("disk", Grade::Ok, found, None)
-            }
-        }
+/// The disks of state and homes, each once.
+fn disks(ctx: &Context) -> Vec<Check> {
+    let ids = store::ids(&ctx.root).unwrap_or_default();
+    let homes = ids.iter().map(|id| ctx.root.home(id));
+    let places = [ctx.root.path().to_owned(), ctx.root.pool()].into_iter().chain(homes);
+    let mut seen = Vec::new();
+    let mut checks = Vec::new();
+    for place in places {
+        let there = place.ancestors().find(|path| path.exists()).unwrap_or(&place);
+        let Some(disk) = room::disk(there).filter(|disk| !seen.contains(&disk.device)) else {
+            continue;
+        };
+        seen.push(disk.device);
+        let floor = ctx.settings.free_space;
+        let found = format!("{} free at {}", gib(disk.bytes), there.display());
+        let few = disk.files.filter(|files| *files < FILES);
+        checks.push(if let Some(few) = few {
+            let found = format!("{found}, for {few} more files: no run starts there");
+            check("disk", Grade::Failure, found, Some(room::MEND))
+        } else if disk.bytes < floor {
+            let found = format!("{found}: no run starts with less than {}", gib(floor));
+            check("disk", Grade::Failure, found, Some(room::MEND))
+        } else if disk.bytes < LOW_DISK {
+            let mend =
+                "`claude-workers gc` removes what is old; or put the root elsewhere with `root`";
+            check("disk", Grade::Warning, found, Some(mend))
+        } else {
+            check("disk", Grade::Ok, found, None)
+        });
     }
+    if checks.is_empty() {
+        checks.push(check("disk", Grade::Warning, "it does not tell how much is free", None));
+    }
+    checks
 }
 
 /// What one agent takes at least.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::claim::still_ours;
-use super::dispatch::fresh_uuid;
+use super::dispatch::{fresh_number, fresh_uuid};
 use super::{Context, Exit, Failure};
 use crate::domain::{
     Claim, ClaimHeld, ClaimState, HostId, IssueNumber, RepoSlug, Run, RunId, WorkerId,
 };
 use crate::git::{Fence, FoundClaim, Host, Swap};
-use crate::plan::{MARGIN, Standing, standing, time_to_live};
+use crate::plan::{MARGIN, Standing, is_late, standing, time_to_live};
 use crate::process::uptime;
 use crate::store::{self, ClaimsLock};
 
@@ -37,6 +37,13 @@ pub(super) struct Vacant {
     epoch: u64,
     /// The worker of a host that is gone, if it is one's.
     pub(super) relieves: Option<WorkerId>,
+}
+
+impl Vacant {
+    /// Whether there was no claim at all.
+    pub(super) fn was_none(&self) -> bool {
+        self.from.is_none()
+    }
 }
 
 impl<'a> Hold<'a> {
@@ -63,11 +70,7 @@ impl<'a> Hold<'a> {
         if !ctx.settings.claims {
             return Ok(None);
         }
-        let random = || {
-            let uuid = fresh_uuid();
-            uuid.get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0)
-        };
-        let me = store::host_id(&ctx.root, random)?;
+        let me = store::host_id(&ctx.root, fresh_number)?;
         let url = ctx.settings.clone_url(repo);
         Ok(Some(Self { ctx, git: ctx.git()?, url, repo: repo.clone(), issue, me }))
     }
@@ -101,7 +104,7 @@ impl<'a> Hold<'a> {
         Ok(store::unchanged_for(&self.ctx.root, &self.repo, self.issue, id, &now)?)
     }
 
-    /// Takes the claim on an issue that has never been claimed; most are such. `None`: this one has.
+    /// Takes the claim on an issue that bears none; most are such. `None`: this one does.
     ///
     /// # Errors
     /// When it is not known who has it.
@@ -147,14 +150,24 @@ impl<'a> Hold<'a> {
 
     /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
     /// earlier attempt gets its full time again. A run whose dispatcher died before it had the
-    /// claim gets it only if nobody else has ever had it: what others have done to the issue since the
-    /// dispatcher looked, nobody has looked at.
+    /// claim gets it only if nobody else has had it, and it is not late: what others have done to the
+    /// issue since the dispatcher looked, nobody has looked at.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
     pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
         let Some(held) = &run.claim else {
             still_ours(self.ctx, run)?;
+            // What others have done may be over for so long that their claim is collected; and this
+            // process may itself be stopped for so long before it has the claim.
+            let in_time = || {
+                if !is_late(run.started_at, Timestamp::now()) {
+                    return Ok(());
+                }
+                let what = format!("{}#{} was looked at too long ago", self.repo, self.issue);
+                Err(Failure::new(Exit::Refused, what))
+            };
+            in_time()?;
             let first = match self.read()? {
                 None => self.swap(run, None, 1)?,
                 Some(found) if self.is_of(&found.claim, &run.run) => {
@@ -162,7 +175,9 @@ impl<'a> Hold<'a> {
                 }
                 Some(_) => None,
             };
-            return first.ok_or_else(|| self.refused("another run, or was since it was looked at"));
+            let first =
+                first.ok_or_else(|| self.refused("another run, or was since it was looked at"))?;
+            return in_time().map(|()| first);
         };
         let age = Timestamp::now().duration_since(held.at);
         if run.attempt == 1 && age.unsigned_abs() < MARGIN {

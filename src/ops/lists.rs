@@ -54,6 +54,7 @@ pub(super) async fn see(
             archived: repo.archived || repo.disabled,
             may_push: repo.may_push,
             may_label: repo.may_label,
+            size: repo.size,
         };
         seen.repos.insert(repo.slug.clone(), known);
     }

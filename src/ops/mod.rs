@@ -52,6 +52,7 @@ pub mod queries;
 pub mod reconcile;
 pub mod refresh;
 pub mod remove;
+mod room;
 mod secrets;
 pub mod step;
 pub mod stop;

@@ -12,6 +12,7 @@ use super::hold::Hold;
 use super::jailing::ask_inside;
 use super::patience::patiently;
 use super::prompt::{Brief, compose};
+use super::room::Room;
 use super::step::{self, BriefAnswer};
 use super::supervise::open_log;
 use super::{Context, Failure, custody};
@@ -55,6 +56,11 @@ pub(super) fn prepare(
     let mirror = git
         .mirror(&url, &ctx.mirror_path(&run.repo), ctx.settings.fetch_max_age, Timestamp::now())
         .map_err(|e| e.to_string())?;
+    if run.attempt == 1 {
+        // Who dispatched may not have known how large the repository is; the mirror tells.
+        let room = Room::default().admit(ctx, &run.worker, &run.repo, || None);
+        room.map_err(|e| e.to_string())?;
+    }
     let again = run.attempt > 1 && run.branch.is_some() && run.base_sha.is_some();
     if !again {
         run.branch = Some(branch(run, &mirror));

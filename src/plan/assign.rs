@@ -21,6 +21,8 @@ pub struct RepoFacts {
     pub may_push: bool,
     /// The token may label.
     pub may_label: bool,
+    /// Its size as it is stored, in bytes, if that was told.
+    pub size: Option<u64>,
 }
 
 /// The configured rules.
@@ -343,7 +345,8 @@ mod tests {
 
     #[test]
     fn a_repository_that_cannot_be_written_is_refused_before_any_question() {
-        let facts = |archived, may_push| RepoFacts { archived, may_push, may_label: true };
+        let facts =
+            |archived, may_push| RepoFacts { archived, may_push, may_label: true, size: None };
         let repos = BTreeMap::from([
             ("a/b".parse().unwrap(), facts(true, true)),
             ("a/c".parse().unwrap(), facts(false, false)),

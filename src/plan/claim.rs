@@ -15,6 +15,17 @@ pub fn time_to_live(limits: &Limits) -> Duration {
     limits.wall_clock() + limits.grace() + MARGIN
 }
 
+/// What was looked at so long ago is looked at again before anything rests on it: somebody may have
+/// been there since, and gone again without a trace (`gc` removes claims that are done; of other hosts,
+/// too, whose clocks may be set otherwise, after a day at least).
+const LATE: Duration = Duration::from_hours(12);
+
+/// Whether it is so long since something was `looked_at`, by a clock that may have been set.
+#[must_use]
+pub fn is_late(looked_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(looked_at).unsigned_abs() >= LATE
+}
+
 /// Whether half of the time of a run's claim is over, so that it is to be renewed if the run lies
 /// and waits: for a person, or for its next attempt, not for another host.
 #[must_use]

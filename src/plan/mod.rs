@@ -10,6 +10,7 @@
 //! - [`refusals`]: what of an agent's work is not published;
 //! - [`gc::gc`]: what is kept no longer;
 //! - [`reconcile::decide`]: what is to be done about a worker that nobody works for;
+//! - [`room::admit`]: whether the disks have room for a run;
 //! - [`first_free_branch`]: the name that a run's work is published under.
 
 mod assign;
@@ -24,10 +25,11 @@ pub mod gc;
 mod publish;
 pub mod reconcile;
 mod retry;
+pub mod room;
 
 pub use assign::{Assignment, IssueRef, Plan, RepoFacts, Rules, Skip, Snapshot, Verdict, assign};
 pub use branch::first_free_branch;
-pub use claim::{MARGIN, Standing, standing, time_to_live};
+pub use claim::{MARGIN, Standing, is_late, standing, time_to_live};
 pub use clock::{ClockSeen, believed};
 pub use conclude::{conclude, in_a_line, issues, line_about};
 pub use drift::{Doing, Drift, Sides, Wrong, drift};

@@ -34,7 +34,7 @@ fn a_home_that_is_filled_costs_nobody_else_anything() {
         let (home, before) = (world.home("01"), world.dir.join("before"));
         fs::rename(&home, &before).unwrap();
         fs::create_dir(&home).unwrap();
-        let Some(disk) = Mount::of_files(&home, 16, 2000) else { return };
+        let Some(disk) = Mount::with(&home, "size=16m,nr_inodes=2000") else { return };
         host("cp", &["-a", before.join(".").to_str().unwrap(), home.to_str().unwrap()]);
         let issue = world.issue("One");
         world.agent(&format!("commit a b; ({fill}) >/dev/null; echo filled"));

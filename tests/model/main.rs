@@ -3,14 +3,16 @@
 //! reached is visited, and in none of them may the issue be done twice; from each of them some way
 //! must lead to an end in which it is done, or waits for a person, and every worker is free.
 //!
-//! What decides is the program's own: `plan::assign`, `history_refuses`, `standing`, `reconcile`,
-//! `first_free_branch`, `conclude`, `not_started_in_a_row`. What is modelled is what they are asked
+//! What decides is the program's own: `plan::assign`, `history_refuses`, `standing`, `is_late`,
+//! `reconcile`, `claim_is_due`, `first_free_branch`, `conclude`, `not_started_in_a_row`. What is modelled is what they are asked
 //! about, and in which order the program has its effects (`ops::{dispatch, hold, supervise, publish}`):
 //! - the remote: the claim with its compare-and-swap, labels, branches, pull requests, comments;
 //! - the disks: record, archive, since when another host's claim has been seen;
 //! - the processes: ticks, supervisors and the step that publishes, each at one of its steps, any of
 //!   which may be the next; the worker's lock is held by those who would hold it;
-//! - the clocks: a claim's whole time passes at a moment. Whatever is under way then was stopped for
+//! - `gc`, where a test wants it: it finds that the claim is to go, and removes it; and a person who
+//!   closes the pull request of a run that is over;
+//! - the clocks: a claim's whole time (with `gc`, the time for which claims are kept) passes at a moment. Whatever is under way then was stopped for
 //!   so long (once in each history); a host that has nothing to do may wait as often as it likes;
 //! - faults, as many as a test allows: a process is killed; a supervisor is, and its step goes on; a
 //!   host reboots, or never comes back; a request is done and not answered, or not done; a disk is
@@ -21,6 +23,7 @@
 //!
 //! The variants leave one thing out each. Every one of them must be found out.
 
+mod collect;
 mod explore;
 mod recover;
 mod steps;
@@ -50,6 +53,9 @@ enum Variant {
     CheckedOnce,
     OthersUnseen,
     LabelLeftByLoser,
+    LateAtFirst,
+    LateWhenKept,
+    RemovedWithoutLease,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +66,8 @@ struct Config {
     same_names: bool,
     /// The first host has died, with its claim and its label on the issue.
     gone: bool,
+    /// Claims that are done are collected after a time.
+    gc: bool,
     /// Faults that may happen.
     faults: u8,
     variant: Variant,
@@ -91,11 +99,13 @@ const TWO_HOSTS: Config = Config {
     same_host: false,
     same_names: false,
     gone: false,
+    gc: false,
     faults: 1,
     variant: Variant::AsItIs,
 };
 const SAME_NAMES: Config = Config { same_names: true, faults: 0, ..TWO_HOSTS };
 const ONE_LEFT: Config = Config { gone: true, faults: 3, ..TWO_HOSTS };
+const COLLECTED: Config = Config { gc: true, ..TWO_HOSTS };
 const ONE_HOST: Config = Config { same_host: true, ..TWO_HOSTS };
 
 #[track_caller]
@@ -126,6 +136,12 @@ fn the_issue_of_a_host_that_is_gone_is_done_by_another() {
 }
 
 #[test]
+fn nor_when_claims_that_are_done_are_collected() {
+    holds(COLLECTED);
+    holds(Config { gc: true, ..ONE_HOST });
+}
+
+#[test]
 fn whatever_is_left_out_is_missed() {
     use Variant as V;
     let quiet = Config { faults: 0, ..TWO_HOSTS };
@@ -147,6 +163,9 @@ fn whatever_is_left_out_is_missed() {
         (ONE_LEFT, V::NoTakeover),
         (ONE_LEFT, V::RelievedForgotten),
         (TWO_HOSTS, V::PullBeforeClaim),
+        (Config { faults: 0, ..COLLECTED }, V::LateAtFirst),
+        (COLLECTED, V::LateWhenKept),
+        (Config { faults: 0, ..COLLECTED }, V::RemovedWithoutLease),
     ];
     let mut caught = 0;
     for (cfg, variant) in cases {

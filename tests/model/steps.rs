@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use claude_workers::domain::Outcome;
 use claude_workers::plan::{
-    self, Rules, Skip, Snapshot, Standing, Verdict, history_refuses, standing,
+    self, Rules, Skip, Snapshot, Standing, Verdict, history_refuses, is_late, standing,
 };
 
 use crate::world::{
     Agent, At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, run_id, worker_of,
 };
-use crate::{Config, Variant};
+use crate::{Config, Variant, collect};
 
 /// Whose step it is, and what it is.
 pub(crate) type Step = (u8, &'static str);
@@ -49,8 +49,12 @@ fn possible(state: &State, cfg: Config) -> Vec<(Step, State)> {
     for host in 0..cfg.hosts() {
         disaster(state, cfg, host, &mut out);
     }
+    if cfg.gc {
+        collect::steps(state, cfg, &mut out);
+    }
     // Time matters from when somebody watches a claim.
-    let watched = state.disks.iter().any(|d| d.seen.is_some_and(|(_, age)| age < TTL));
+    let watched = state.disks.iter().any(|d| d.seen.is_some_and(|(_, age)| age < TTL))
+        || state.gc && state.remote.claim.is_some_and(|claim| claim.done && claim.age == 0);
     let stalled = u8::from(!state.processes.is_empty());
     if watched && state.stalls >= stalled {
         let mut later = State { stalls: state.stalls - stalled, ..state.clone() };
@@ -223,6 +227,16 @@ impl Turn<'_> {
                 let free = s.remote.labels & !gone == 0 && !s.remote.blocked;
                 p.at = if free && !s.remote.pulls.contains(&0) { At::TakeSwap } else { At::Forget };
             }),
+            At::CheckLate => self.go("reads the issue once more", |s, p| {
+                let gone = p.abandoned.map_or(0, |w| 1 << cfg.name(w));
+                let free = s.remote.labels & !gone == 0 && !s.remote.blocked;
+                let free = free && !s.remote.pulls.contains(&0);
+                p.at = if free { At::SaveClaim } else { At::ReleaseLate };
+            }),
+            At::ReleaseLate => self.go("gives the claim back", |s, p| {
+                mark_done(s, p);
+                p.at = At::Forget;
+            }),
             At::Label => self.request("labels the issue", put_label(cfg), |_, p, told| {
                 let relieves = p.task.is_some_and(|t| t.relieves.is_some());
                 p.at = match told {
@@ -302,7 +316,7 @@ impl Turn<'_> {
                 let there = s.remote.claim.map(|c| c.id);
                 let won = there == Some(p.to);
                 let end = if won { Some(true) } else { (there != p.from).then_some(false) };
-                swapped(p, end);
+                swapped(p, cfg, end);
             });
             return;
         }
@@ -315,13 +329,13 @@ impl Turn<'_> {
             p.to = to;
             if wins {
                 let run = p.task.map_or(0, |t| t.run);
-                s.remote.claim = Some(Record { id: to, run, epoch: p.epoch, done: false });
+                s.remote.claim = Some(Record { id: to, run, epoch: p.epoch, done: false, age: 0 });
             }
         };
         self.request("swaps the claim", effect, move |_, p, told| {
             p.to = to;
             if wins && told == Told::Done {
-                swapped(p, Some(true));
+                swapped(p, cfg, Some(true));
             } else {
                 p.doubt = true;
             }
@@ -418,7 +432,9 @@ fn check(s: &mut State, p: &mut Process, cfg: Config) {
     p.at = At::End;
     let gone = p.abandoned.map_or(0, |w| 1 << cfg.name(w));
     let held = cfg.same_host && s.disks[usize::from(1 - p.worker)].task.is_some();
-    if held || s.remote.labels & !gone != 0 || s.remote.blocked {
+    let late = is_late(collect::later(0), collect::later(p.looked));
+    p.looked = 0;
+    if late || held || s.remote.labels & !gone != 0 || s.remote.blocked {
         return;
     }
     let relieves = p.abandoned.filter(|_| !cfg.is(Variant::RelievedForgotten));
@@ -461,8 +477,17 @@ pub(crate) fn refused(p: &mut Process) {
     p.at = if p.supervises { At::NotStarted } else { At::Forget };
 }
 
+/// Whether a run without a claim has waited for it for so long that others may have come and gone.
+pub(crate) fn task_is_late(task: &Task, p: &Process, cfg: Config) -> bool {
+    let unseen = if p.supervises { Variant::LateWhenKept } else { Variant::LateAtFirst };
+    is_late(collect::later(0), collect::later(task.age)) && !cfg.is(unseen)
+}
+
 /// `None`: it is not known, or something else was in the way.
-fn swapped(p: &mut Process, won: Option<bool>) {
+fn swapped(p: &mut Process, cfg: Config, won: Option<bool>) {
+    let unseen = p.supervises || p.from.is_none();
+    let late = |task: Task| unseen && task.claim.is_none() && task_is_late(&task, p, cfg);
+    let late = p.task.is_some_and(late);
     let held = Held { id: p.to, epoch: p.epoch, age: p.waited };
     let next = match (p.at, won) {
         (At::OwnSwap, Some(true)) => {
@@ -478,7 +503,16 @@ fn swapped(p: &mut Process, won: Option<bool>) {
             if let Some(task) = &mut p.task {
                 task.claim = Some(held);
             }
-            Some(if p.supervises { At::SaveKept } else { At::SaveClaim })
+            match (p.supervises, late) {
+                (true, false) => Some(At::SaveKept),
+                (true, true) => {
+                    p.task.iter_mut().for_each(|task| task.claim = None);
+                    refused(p);
+                    None
+                }
+                (false, false) => Some(At::SaveClaim),
+                (false, true) => Some(At::CheckLate),
+            }
         }
         (At::TakeNew, Some(false)) if !p.supervises => Some(At::TakeRead),
         _ => {
@@ -505,7 +539,7 @@ pub(crate) fn is_ours(s: &State, p: &Process) -> Option<Record> {
 pub(crate) fn mark_done(s: &mut State, p: &mut Process) {
     if is_ours(s, p).is_some() {
         let id = s.fresh_id();
-        s.remote.claim.iter_mut().for_each(|c| (c.id, c.done) = (id, true));
+        s.remote.claim.iter_mut().for_each(|c| (c.id, c.done, c.age) = (id, true, 0));
         s.over[usize::from(p.worker)] = p.task.map_or(0, |t| t.run);
     }
     p.sure = None;

@@ -4,7 +4,7 @@ use claude_workers::domain::{AgentReport, Kind, Outcome, Phase, Work};
 use claude_workers::plan::{NOT_STARTED_MAX, conclude, first_free_branch, not_started_in_a_row};
 
 use crate::steps::{
-    Told, Turn, claim_first, is_ours, lost, put_label, refused, relieve, take_label,
+    Told, Turn, claim_first, is_ours, lost, put_label, refused, relieve, take_label, task_is_late,
 };
 use crate::world::{Agent, Archived, At, Held, Process, REAL, Record, State, TTL, worker_of};
 use crate::{Variant, recover};
@@ -46,6 +46,7 @@ impl Turn<'_> {
                 let old = task.attempt > 1 || task.claim.is_some_and(|held| held.age > 0);
                 match (task.claim, is_ours(s, p)) {
                     (None, _) if held => refused(p),
+                    (None, _) if cfg.claims() && task_is_late(task, p, cfg) => refused(p),
                     _ if !cfg.claims() => p.at = At::Prepare,
                     (None, Some(found)) => {
                         (p.from, p.epoch, p.at) = (Some(found.id), found.epoch, At::KeepSwap);
@@ -133,7 +134,7 @@ impl Turn<'_> {
                 let name = name.as_str();
                 task.branch = Some(if name == "issue-1" { 0 } else { nth(name) - 1 });
             }
-            let passed_over = 0..task.branch.unwrap_or(0);
+            let passed_over = u8::from(s.remote.closed)..task.branch.unwrap_or(0);
             let labelled = s.remote.labels & 1 << cfg.name(p.worker) != 0;
             p.at = match labelled {
                 _ if passed_over.into_iter().any(|n| s.remote.pulls.contains(&n)) => At::NotStarted,
@@ -285,7 +286,13 @@ impl Turn<'_> {
                     p.sure = Some(Held { id: 0, epoch: 0, age: 0 });
                     p.at = p.back;
                 }
-                None => lost(p),
+                None => {
+                    let over = s.over[usize::from(p.worker)];
+                    if s.remote.claim.is_none() && p.task.is_some_and(|t| t.run == over) {
+                        s.wrong = Some("a run counts as taken over that was over");
+                    }
+                    lost(p);
+                }
                 Some(found) if cfg.is(Variant::LookedAtOnly) => {
                     p.sure = Some(Held { id: found.id, epoch: 0, age: 0 });
                     p.at = p.back;

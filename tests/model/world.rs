@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub run: u8,
     pub epoch: u8,
     pub done: bool,
+    /// Whether it has been done for longer than claims are kept, where that matters.
+    pub age: u8,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +34,8 @@ pub(crate) struct Remote {
     pub branches: Vec<u8>,
     /// The branches that have a pull request.
     pub pulls: Vec<u8>,
+    /// Whether a person has closed the first.
+    pub closed: bool,
     /// Whose runs have commented.
     pub comments: Vec<u8>,
 }
@@ -66,6 +70,8 @@ pub(crate) struct Task {
     pub labels_left: bool,
     /// The worker whose label goes because its host is gone.
     pub relieves: Option<u8>,
+    /// Whether it has been waiting for its claim for longer than claims are kept, where that matters.
+    pub age: u8,
 }
 
 impl Task {
@@ -82,6 +88,7 @@ impl Task {
             pull: false,
             labels_left: false,
             relieves: None,
+            age: 0,
         }
     }
 }
@@ -122,6 +129,8 @@ pub(crate) enum At {
     TakeSwap,
     SaveClaim,
     CheckAgain,
+    CheckLate,
+    ReleaseLate,
     Label,
     Release,
     ReleaseSwap,
@@ -202,6 +211,8 @@ pub(crate) struct Process {
     pub sure: Option<Held>,
     /// Where the look at the claim leads back to.
     pub back: At,
+    /// Whether the issue was looked at longer ago than claims are kept, where that matters.
+    pub looked: u8,
 }
 
 impl Process {
@@ -221,6 +232,7 @@ impl Process {
             waited: 0,
             sure: None,
             back: At::End,
+            looked: 0,
         }
     }
 }
@@ -251,6 +263,9 @@ pub(crate) struct State {
     pub over: [u8; 2],
     /// How often time may pass while something is under way, as if that was stopped.
     pub stalls: u8,
+    /// Whether claims are collected; the one that the first host's `gc` is about to remove.
+    pub gc: bool,
+    pub collects: Option<u8>,
     /// What must never be, and was.
     pub wrong: Option<&'static str>,
 }
@@ -263,10 +278,11 @@ pub(crate) fn worker_of(run: u8) -> u8 {
 impl State {
     pub(crate) fn new(cfg: Config) -> Self {
         let mut first = Self::empty(cfg.faults);
+        first.gc = cfg.gc;
         if cfg.gone {
             // The first host has died with the issue, long ago.
             let run = first.fresh_run(0);
-            first.remote.claim = Some(Record { id: 1, run, epoch: 1, done: false });
+            first.remote.claim = Some(Record { id: 1, run, epoch: 1, done: false, age: 0 });
             first.remote.labels = 1;
             first.disks[1].seen = Some((1, TTL));
             first.dead[0] = true;
@@ -283,6 +299,8 @@ impl State {
             faults,
             over: [0; 2],
             stalls: 1,
+            gc: false,
+            collects: None,
             wrong: None,
         }
     }
@@ -306,6 +324,7 @@ impl State {
         let used: Vec<u8> = held
             .chain(seen)
             .chain(going.flatten())
+            .chain(self.collects)
             .chain(self.remote.claim.map(|claim| claim.id))
             .collect();
         (1..u8::MAX).find(|id| !used.contains(id)).unwrap()
@@ -363,6 +382,10 @@ impl State {
             disk.task.iter_mut().filter_map(|t| t.claim.as_mut()).for_each(|h| held(h, &mut name));
             disk.seen.iter_mut().for_each(|(id, _)| name(id));
         }
+        if let Some(id) = &mut self.collects {
+            // One that was moved on is not removed, or all the same.
+            *id = if Some(*id) == there { self.remote.claim.map_or(0, |c| c.id) } else { 0 };
+        }
         for p in &mut self.processes {
             p.from.iter_mut().for_each(&mut name);
             name(&mut p.to);
@@ -374,6 +397,14 @@ impl State {
     /// Time passes for every clock that does not jump.
     pub(crate) fn tick(&mut self) {
         let older = |held: &mut Held| held.age = (held.age + 1).min(TTL);
+        if self.gc {
+            self.remote.claim.iter_mut().filter(|c| c.done).for_each(|c| c.age = 1);
+            let tasks = self.disks.iter_mut().filter_map(|d| d.task.as_mut());
+            let tasks = tasks.chain(self.processes.iter_mut().filter_map(|p| p.task.as_mut()));
+            tasks.filter(|task| task.claim.is_none()).for_each(|task| task.age = 1);
+            let look = |p: &&mut Process| p.at == At::Check;
+            self.processes.iter_mut().filter(look).for_each(|p| p.looked = 1);
+        }
         for disk in &mut self.disks {
             disk.task.iter_mut().filter_map(|t| t.claim.as_mut()).for_each(older);
             disk.seen.iter_mut().for_each(|(_, age)| *age = (*age + 1).min(TTL));

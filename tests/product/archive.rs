@@ -299,6 +299,8 @@ fn a_worker_does_not_collect() {
     assert_eq!(out.status.code(), Some(4));
     world.configure(&Config { more: "[retention]\nlogs = 'soon'".into(), ..Config::default() });
     world.cron(&["gc"]).exits(2).says("\"soon\" is not how long to keep something");
+    world.configure(&Config { more: "[retention]\nclaims = '6d'".into(), ..Config::default() });
+    world.cron(&["gc"]).exits(2).says("`claims` must be at least 7d");
 }
 
 #[test]

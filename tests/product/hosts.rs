@@ -7,6 +7,7 @@ use std::thread;
 use claude_workers::domain::Outcome;
 use claude_workers::fakehub::Fault;
 use claude_workers::store::{self, Root, State};
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -42,11 +43,15 @@ impl<'a> Host<'a> {
 
     fn tick(&self) -> Said {
         let said = self.cron(&["assign"]);
+        self.wait();
+        said
+    }
+
+    fn wait(&self) {
         self.world.wait_until("the other host is quiet", || {
             let busy = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Starting);
             !store::list(&self.root).unwrap().iter().any(busy)
         });
-        said
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
@@ -285,6 +290,131 @@ fn what_another_host_has_ended_since_the_look_is_not_begun() {
     assert_eq!((other.outcomes().len(), world.marks().len()), (0, 0));
     assert_eq!(world.labels(1), ["worker:01", "blocked"]);
     assert_eq!((world.comments(1), world.pulls()), (comments, pulls));
+}
+
+/// A claim that is missing says that nobody had the issue only as long as none can be collected.
+#[test]
+fn a_record_without_a_claim_that_lay_for_long_is_given_back() {
+    for (hours, ends) in [(1, Outcome::Succeeded), (13, Outcome::NotStarted)] {
+        let world = at_work(&Config::default());
+        let other = Host::new(&world, "b", &["01"]);
+        died_before_its_claim(&world, &other, "01");
+        world.cron(&["reset", "01", "--force"]).ok();
+        world.quiet();
+        git(&world, &["update-ref", "-d", CLAIM], "");
+        let task = other.root.record(&"01".parse().unwrap()).task();
+        let text = fs::read_to_string(&task).unwrap();
+        let mut run: serde_json::Value = serde_json::from_str(&text).unwrap();
+        run["startedAt"] =
+            (Timestamp::now() - SignedDuration::from_hours(hours)).to_string().into();
+        fs::write(&task, run.to_string()).unwrap();
+        world.agent("commit a b");
+        other.cron(&["reconcile"]).ok();
+        world.quiet();
+        other.wait();
+        assert_eq!(other.outcomes(), [ends]);
+        assert!(world.labels(1).is_empty());
+        if ends == Outcome::NotStarted {
+            let (runs, _) = store::completed(&other.root, None).unwrap();
+            let why = &runs[0].ended.as_ref().unwrap().why;
+            assert!(why.contains("octo/app#1 was looked at too long ago"), "{why}");
+            assert!(world.comments(1).is_empty() && claims(&world).is_empty());
+            // Nobody is in the way of the next.
+            world.tick();
+        }
+        assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+    }
+}
+
+const CLAIM: &str = "refs/claude-workers/claims/issue-1";
+
+/// Runs git in the repository on the server.
+fn git(world: &World, args: &[&str], input: &str) -> String {
+    let mut git = assert_cmd::Command::new("git");
+    let dir = world.hub.repo_dir(APP).unwrap();
+    let done = git.arg("--git-dir").arg(dir).args(args).write_stdin(input).unwrap();
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+/// The claims that the repository holds.
+fn claims(world: &World) -> Vec<String> {
+    let listed = git(world, &["for-each-ref", "--format=%(refname)", "refs/claude-workers"], "");
+    let name = |line: &str| line.rsplit('/').next().unwrap().to_owned();
+    listed.lines().map(name).collect()
+}
+
+/// Lets the run of an issue on this host have ended, and its claim have been written, so many days
+/// ago.
+fn long_ago(host: &Host<'_>, issue: u64, days: i64) {
+    let then = Timestamp::now() - SignedDuration::from_hours(24 * days);
+    let (runs, _) = store::completed(&host.root, None).unwrap();
+    let run = runs.iter().find(|run| run.issue.is_some_and(|n| n.get() == issue)).unwrap();
+    let dir = host.root.record(&run.worker).completed();
+    let record = dir.join(format!("octo-app-{issue}-{}.json", run.run));
+    let text = fs::read_to_string(&record).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["endedAt"] = then.to_string().into();
+    fs::write(&record, json.to_string()).unwrap();
+    let name = format!("refs/claude-workers/claims/issue-{issue}");
+    let commit = git(host.world, &["cat-file", "commit", &name], "");
+    let line = commit.lines().find(|line| line.starts_with("committer ")).unwrap();
+    let who = "committer claude-workers <claude-workers@localhost>";
+    let commit = commit.replace(line, &format!("{who} {} +0000", then.as_second()));
+    let write = ["hash-object", "-t", "commit", "-w", "--stdin"];
+    let id = git(host.world, &write, &commit);
+    git(host.world, &["update-ref", &name, &id], "");
+}
+
+#[test]
+fn claims_that_say_nothing_any_more_are_collected_by_their_own_host() {
+    let world = World::new();
+    let me =
+        Host { world: &world, home: world.user_home(), root: Root::new(world.root.path().into()) };
+    let other = Host::new(&world, "b", &["01"]);
+    let works = "commit work-$issue.txt done";
+    (1..=5).for_each(|n| assert_eq!(world.issue(&format!("Issue {n}")), n));
+    // Each tick takes the next one.
+    let ended = [
+        (&me, 31, works),
+        (&me, 29, works),
+        (&me, 31, "exit 1"),
+        (&other, 31, works),
+        (&me, 400, works),
+    ];
+    for (issue, (host, days, agent)) in (1..).zip(ended) {
+        world.agent(agent);
+        host.tick();
+        world.quiet();
+        long_ago(host, issue, days);
+    }
+    let all = ["issue-1", "issue-2", "issue-3", "issue-4", "issue-5"];
+    assert_eq!(claims(&world), all);
+    let said = world.cron(&["gc", "--dry-run"]).ok();
+    let said = said.says("would remove claim of worker 01, run ").says(CLAIM);
+    assert_eq!(said.out.matches("remove claim").count(), 2, "{}", said.out);
+    assert_eq!(claims(&world), all, "nothing is removed by that");
+    // That nobody answers is said, and is no failure.
+    let mut program = world.program();
+    program.env("GITHUB_SERVER_URL", "http://127.0.0.1:1").args(["gc"]);
+    Said::of(&program.output().unwrap()).ok().says("claims of http://127.0.0.1:1/octo/app.git");
+    let report = world.cron(&["gc", "--json"]).ok().out;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let things = report["things"].as_array().unwrap().iter();
+    let collected: Vec<_> = things.filter(|thing| thing["what"] == "claim").collect();
+    assert_eq!(collected.len(), 2, "{report:#}");
+    assert!(collected.iter().all(|thing| thing["removed"] == true && thing["repo"] == APP));
+    assert_eq!(collected[0]["path"], CLAIM);
+    assert_eq!(claims(&world), ["issue-2", "issue-3", "issue-4"]);
+    assert!(!world.cron(&["gc"]).ok().out.contains("claim"));
+    other.cron(&["gc"]).ok().says("removed claim of worker 01");
+    assert_eq!(claims(&world), ["issue-2", "issue-3"]);
+    // An issue whose claim is gone is new to nobody: its pull request is there.
+    world.agent("mark again; commit c d");
+    for host in [&me, &other] {
+        host.tick();
+    }
+    world.quiet();
+    assert_eq!((world.marks().len(), world.pulls().len()), (0, 4));
 }
 
 #[test]

@@ -10,15 +10,15 @@ impl Mount {
     /// Mounts one of so many MiB on a directory. `None`, and a word why, where that is not allowed:
     /// it takes root.
     pub fn new(at: &Path, mib: u32) -> Option<Self> {
-        Self::of_files(at, mib, 1 << 20)
+        Self::with(at, &format!("size={mib}m"))
     }
 
-    /// The same with room for so many files.
+    /// The same with options of one's own.
     #[expect(clippy::disallowed_methods, reason = "the mount is made from outside")]
-    pub fn of_files(at: &Path, mib: u32, files: u32) -> Option<Self> {
-        let size = format!("size={mib}m,nr_inodes={files},mode=700");
+    pub fn with(at: &Path, options: &str) -> Option<Self> {
+        let options = format!("{options},mode=700");
         let made =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
         match made {
             Ok(out) if out.status.success() => Some(Self(at.to_owned())),
             other => {

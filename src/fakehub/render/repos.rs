@@ -71,7 +71,7 @@ impl View<'_> {
             "has_issues": repo.has_issues, "has_projects": false, "has_wiki": false,
             "has_pages": false, "has_downloads": false, "has_discussions": false,
             "forks": 0, "forks_count": 0, "stargazers_count": 0, "watchers": 0,
-            "watchers_count": 0, "size": 1, "open_issues": open, "open_issues_count": open,
+            "watchers_count": 0, "size": repo.kib, "open_issues": open, "open_issues_count": open,
             "is_template": false, "allow_forking": true, "web_commit_signoff_required": false,
             "created_at": time(repo.created), "updated_at": time(updated),
             "pushed_at": time(repo.pushed),

@@ -45,6 +45,11 @@ impl<'a> Look<'a> {
         self.approved.get(at).cloned()
     }
 
+    /// The size of a repository, in bytes, if it was told on the way.
+    pub(super) fn size(&self, repo: &RepoSlug) -> Option<u64> {
+        self.repos.get(repo)?.size
+    }
+
     pub(super) fn repos(&self) -> &BTreeMap<RepoSlug, RepoFacts> {
         &self.repos
     }
@@ -117,6 +122,7 @@ impl<'a> Look<'a> {
             archived: info.archived || info.disabled,
             may_push: info.may_push,
             may_label: info.may_label,
+            size: info.size,
         };
         self.repos.insert(repo.clone(), facts);
         Ok(match facts {

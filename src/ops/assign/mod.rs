@@ -16,11 +16,13 @@ use jiff::Timestamp;
 use super::dispatch::{self, Dispatched};
 use super::init::load_values;
 use super::lists::{self, Seen};
+use super::room::{self, Room};
 use super::{Context, Exit, Failure, chores, custody, jailing, reconcile};
 use crate::domain::{Issue, IssueNumber, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
 use crate::plan::reconcile::Action;
-use crate::plan::{self, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
+use crate::plan::room::Takes;
+use crate::plan::{self, Assignment, Drift, IssueRef, Plan, Rules, Skip, Snapshot, Verdict};
 use crate::store::{self, AssignLock, State, Worker};
 use look::Look;
 use mend::mend;
@@ -84,6 +86,9 @@ pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
             .hint("make one: `claude-workers init 01`"));
     }
     let chores = !dry_run && chores::any(ctx);
+    if idle.len() > ctx.settings.reserve {
+        room::keep_roomy(ctx, &mut idle, &mut report.problems);
+    }
     let pairs = idle.len() > ctx.settings.reserve;
     if !chores && !pairs {
         return Ok(Tick::Done(Box::new(report)));
@@ -141,6 +146,7 @@ async fn pair(
     dry_run: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let looked_at = Timestamp::now();
     let mut seen = lists::see(ctx, github, &mut report.problems).await?;
     report.open_issues = seen.issues.len();
     mend(ctx, github, workers, &mut seen, dry_run, report).await?;
@@ -150,10 +156,19 @@ async fn pair(
     let mut verdicts = BTreeMap::new();
     let mut probed = false;
     let mut failures = 0;
+    let mut room = Room::default();
     loop {
         let open = (&issues[..], &abandoned);
         let plan = settle(ctx, &mut look, open, &idle, &mut verdicts, report).await?;
         report.skipped = plan.skipped;
+        let takes = match admit(ctx, &room, &look, &plan.assignments) {
+            Ok(takes) => takes,
+            Err((admitted, failure)) => {
+                leave_alone(&plan.assignments, admitted, &failure, &issues, &mut verdicts);
+                report.problems.push(failure);
+                continue;
+            }
+        };
         if dry_run {
             let title = |at: &IssueRef| {
                 let issue = issues.iter().find(|i| i.repo == at.0 && i.number == at.1);
@@ -174,7 +189,7 @@ async fn pair(
             probed = true;
         }
         let mut refused = false;
-        for assignment in plan.assignments {
+        for (assignment, takes) in plan.assignments.into_iter().zip(takes) {
             let (repo, number) = assignment.issue.clone();
             let request = dispatch::Request {
                 repo: repo.clone(),
@@ -187,6 +202,8 @@ async fn pair(
                 explicit: false,
                 approved: look.approved(&assignment.issue),
                 abandoned_by: abandoned.get(&(repo.clone(), number)).cloned(),
+                size: look.size(&repo),
+                looked_at,
             };
             let failure = match dispatch::dispatch(ctx, github, request).await {
                 Ok(started) => {
@@ -194,6 +211,7 @@ async fn pair(
                     let held = Skip::Held(assignment.worker.clone());
                     verdicts.insert(assignment.issue, Verdict::Refused(held));
                     idle.retain(|id| *id != assignment.worker);
+                    room.promise(&takes);
                     report.started.push(started);
                     continue;
                 }
@@ -218,6 +236,45 @@ async fn pair(
         }
         if !refused {
             return Ok(());
+        }
+    }
+}
+
+/// What each of the pairings will take of the disks; or how many of them find room, and why the next
+/// does not.
+fn admit(
+    ctx: &Context,
+    room: &Room,
+    look: &Look<'_>,
+    pairings: &[Assignment],
+) -> Result<Vec<Takes>, (usize, Failure)> {
+    let mut room = room.clone();
+    let mut all = Vec::new();
+    for Assignment { worker, issue: (repo, _) } in pairings {
+        let takes = room.admit(ctx, worker, repo, || look.size(repo));
+        let takes = takes.map_err(|failure| (all.len(), failure))?;
+        room.promise(&takes);
+        all.push(takes);
+    }
+    Ok(all)
+}
+
+/// Refuses the pairing after the `admitted` ones, and the other issues of its repository that are not
+/// decided yet: for them the same would be said.
+fn leave_alone(
+    pairings: &[Assignment],
+    admitted: usize,
+    why: &Failure,
+    issues: &[Issue],
+    verdicts: &mut BTreeMap<IssueRef, Verdict>,
+) {
+    let (go, rest) = pairings.split_at(admitted);
+    let Some(refused) = rest.first() else { return };
+    for issue in issues.iter().filter(|issue| issue.repo == refused.issue.0) {
+        let at = (issue.repo.clone(), issue.number);
+        let decided = matches!(verdicts.get(&at), Some(Verdict::Refused(_)));
+        if !decided && !go.iter().any(|pairing| pairing.issue == at) {
+            verdicts.insert(at, Verdict::Refused(Skip::Unanswered(why.to_string())));
         }
     }
 }

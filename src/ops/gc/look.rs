@@ -81,11 +81,11 @@ fn see_worker(
         State::Idle => (None, Holds::Nothing),
         State::Starting => (Some("it is just being taken".to_owned()), Holds::Unknown),
         State::Busy(run) => {
-            (Some(format!("it is busy with {}", run.subject())), Holds::Repo(run.repo))
+            (Some(format!("it is busy with {}", run.subject())), Holds::Run(run.repo, run.issue))
         }
         State::Crashed(run) => {
             let why = format!("{} waits to be carried on", run.subject());
-            (Some(why), Holds::Repo(run.repo))
+            (Some(why), Holds::Run(run.repo, run.issue))
         }
         State::Broken(why) => (Some(format!("it is broken: {why}")), Holds::Unknown),
     };

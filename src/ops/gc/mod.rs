@@ -1,9 +1,10 @@
-//! Removes what is kept no longer: logs, records, clones, mirrors, leftovers.
+//! Removes what is kept no longer: logs, records, clones, mirrors, leftovers, claims on the remote.
 //!
 //! What is to go is decided by [`crate::plan::gc`] from what was seen, and a worker is touched only
 //! with its lock in hand and if it has not worked since. Every step leaves a state that the rest of
 //! the program understands, so that being killed at any moment costs nothing but the space.
 
+mod claims;
 mod look;
 
 use std::collections::BTreeSet;
@@ -116,6 +117,7 @@ pub fn gc(
             done(Item::new(removal, result));
         }
     }
+    claims::collect(ctx, (&seen, rules, now), dry_run, &mut left, &mut done);
     let counts = |item: &&Item| item.removed || dry_run;
     Ok(Report {
         version: 1,

@@ -1,5 +1,7 @@
 //! What is kept no longer.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::domain::{IssueNumber, Outcome, RepoSlug, RunId, WorkerId};
+
+pub use claims::{InQuestion, LEAST_KEPT, SeenClaim, claim_is_due, claims_in_question};
 
 /// How long things are kept. `None`: for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +24,21 @@ pub struct Retention {
     pub mirrors: Option<Duration>,
     /// Clones of idle workers, from the end of their last run; what was moved aside, from then.
     pub clones: Option<Duration>,
+    /// Claims on the remote of runs that ended well, from when they were marked as done. Seven days at
+    /// least.
+    pub claims: Option<Duration>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |n: u64| Some(Duration::from_hours(n * 24));
-        Self { logs: days(30), records: None, mirrors: days(60), clones: days(60) }
+        Self {
+            logs: days(30),
+            records: None,
+            mirrors: days(60),
+            clones: days(60),
+            claims: days(30),
+        }
     }
 }
 
@@ -67,6 +80,8 @@ pub enum Thing {
     Mirror,
     /// What is remembered of GitHub: lists, labels that are there, claims.
     Memory,
+    /// A claim on the remote.
+    Claim,
 }
 
 impl Thing {
@@ -86,6 +101,7 @@ impl Thing {
             Self::Temporary => "temporary",
             Self::Mirror => "mirror",
             Self::Memory => "memory",
+            Self::Claim => "claim",
         }
     }
 }
@@ -135,13 +151,13 @@ pub struct SeenClone {
     pub inside: Option<(u64, bool)>,
 }
 
-/// The mirror that a worker's current run needs.
+/// What a worker's current run needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holds {
-    /// None: there is no run.
+    /// Nothing: there is no run.
     Nothing,
-    /// That of a repository.
-    Repo(RepoSlug),
+    /// The mirror of a repository, and the claim on its issue.
+    Run(RepoSlug, Option<IssueNumber>),
     /// Nobody knows: its record cannot be read, or is not there yet.
     Unknown,
 }
@@ -202,7 +218,7 @@ pub struct Removal {
     /// Of which repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<RepoSlug>,
-    /// Where it is.
+    /// Where it is; of a claim, the ref.
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
@@ -364,7 +380,7 @@ fn mirror_is_due(
 ) -> Option<String> {
     let in_use = |worker: &SeenWorker| match &worker.holds {
         Holds::Nothing => false,
-        Holds::Repo(repo) => *repo == mirror.repo,
+        Holds::Run(repo, _) => *repo == mirror.repo,
         Holds::Unknown => true,
     };
     if seen.workers.iter().any(|w| in_use(w) || w.borrows.contains(&mirror.repo)) {

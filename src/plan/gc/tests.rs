@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{Ended, Issue, Run};
+use crate::domain::{Claim, ClaimState, Ended, HostId, Issue, Run};
 use crate::plan::{history_refuses, not_started_in_a_row};
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn at(day: i64) -> Timestamp {
 
 fn rules(days: u64) -> Retention {
     let all = Some(Duration::from_secs(days * 86_400));
-    Retention { logs: all, records: all, mirrors: all, clones: all }
+    Retention { logs: all, records: all, mirrors: all, clones: all, claims: all }
 }
 
 fn id(worker: &str) -> WorkerId {
@@ -82,7 +82,8 @@ fn logs_go_before_records_and_neither_before_its_time() {
     assert_eq!(records_that_speak(&seen, &rules(10), at(99)), 1);
     // A run that ended in the future is a clock's mistake.
     assert_eq!(removed(&seen, &rules(0), -1).len(), 0);
-    let forever = Retention { logs: None, records: None, mirrors: None, clones: None };
+    let forever =
+        Retention { logs: None, records: None, mirrors: None, clones: None, claims: None };
     assert_eq!(removed(&seen, &forever, 9999).len(), 0);
 }
 
@@ -146,8 +147,8 @@ fn a_mirror_stays_while_anybody_needs_it() {
     assert_eq!(with(&|_| ()), 1);
     assert_eq!(with(&|w| w.borrows = [repo(0)].into()), 0);
     assert_eq!(with(&|w| w.borrows = [repo(1)].into()), 1);
-    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Repo(repo(0)))), 0);
-    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Repo(repo(1)))), 1);
+    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Run(repo(0), None))), 0);
+    assert_eq!(with(&|w| (w.away, w.holds) = (Some("busy".into()), Holds::Run(repo(1), None))), 1);
     assert_eq!(with(&|w| w.holds = Holds::Unknown), 0);
     assert_eq!(with(&|w| w.away = Some("it is retired".into())), 1);
 }
@@ -205,6 +206,61 @@ fn speaks(
     (tried, verdicts, not_started_in_a_row(&runs), runs.last().map(|run| run.run.clone()))
 }
 
+#[test]
+fn claims_go_if_their_runs_ended_well_long_ago_and_nobody_has_the_issue() {
+    let old = || run(1, 0, 1, Outcome::Succeeded, false);
+    let asked = |seen: &Seen, day| {
+        let found = claims_in_question(seen, &rules(30), at(day));
+        found.values().flat_map(BTreeMap::keys).map(|issue| issue.get()).collect::<Vec<_>>()
+    };
+    let with = |change: &dyn Fn(&mut SeenWorker)| {
+        let mut other = worker("02", vec![run(2, 0, 2, Outcome::Succeeded, false)]);
+        change(&mut other);
+        asked(&Seen { workers: vec![worker("01", vec![old()]), other], ..Seen::default() }, 31)
+    };
+    assert_eq!(asked(&one(worker("01", vec![old()])), 29), [0; 0]);
+    assert_eq!(with(&|_| ()), [1, 2]);
+    assert_eq!(with(&|w| w.runs[0].outcome = Some(Outcome::Failed)), [1]);
+    assert_eq!(with(&|w| w.runs[0].issue = None), [1]);
+    assert_eq!(with(&|w| w.away = Some("it is retired".into())), [1, 2]);
+    assert_eq!(with(&|w| w.holds = Holds::Run(repo(0), Some(1.try_into().unwrap()))), [2]);
+    assert_eq!(with(&|w| w.holds = Holds::Run(repo(1), Some(1.try_into().unwrap()))), [1, 2]);
+    assert_eq!(with(&|w| w.holds = Holds::Run(repo(0), None)), [1, 2]);
+    assert_eq!(with(&|w| w.holds = Holds::Unknown), [0; 0], "it may have any");
+}
+
+#[test]
+fn only_claims_of_this_host_that_are_done_go_and_none_within_a_week() {
+    let me = HostId::new("me", 1);
+    let claim = |host: &HostId, state| {
+        let run = "20261121T071500-7f3a".parse().unwrap();
+        let mut claim = Claim::new(host.clone(), id("01"), run, 1, "n".into(), 60);
+        claim.state = state;
+        claim
+    };
+    let (held, done) = (ClaimState::Held, ClaimState::Done);
+    let (well, other) = (Some(Outcome::Succeeded), HostId::new("me", 2));
+    let cases = [
+        (&me, done, well, 30, 30, true),
+        (&me, done, well, 30, 29, false),
+        (&me, held, well, 30, 99, false),
+        (&other, done, well, 30, 99, false),
+        (&me, done, Some(Outcome::Failed), 30, 99, false),
+        (&me, done, None, 30, 99, false),
+        (&me, done, well, 0, 6, false),
+        (&me, done, well, 0, 7, true),
+        (&me, done, well, 30, -99, false),
+    ];
+    for (host, state, ended, keep, day, goes) in cases {
+        let seen = SeenClaim { claim: claim(host, state), at: at(0) };
+        let due = claim_is_due(&seen, &me, ended, &rules(keep), at(day));
+        assert_eq!(due.is_some(), goes, "{seen:?} {ended:?} {keep} {day}: {due:?}");
+    }
+    let seen = SeenClaim { claim: claim(&me, done), at: at(0) };
+    let forever = Retention { claims: None, ..rules(30) };
+    assert_eq!(claim_is_due(&seen, &me, well, &forever, at(9999)), None);
+}
+
 proptest! {
     #[test]
     fn nothing_that_anybody_needs_is_removed(
@@ -223,7 +279,7 @@ proptest! {
         }
         for (nth, worker) in workers.iter_mut().enumerate() {
             worker.away = away[nth].then(|| "busy".to_owned());
-            worker.holds = if away[nth] { Holds::Repo(repo(1)) } else { Holds::Nothing };
+            worker.holds = if away[nth] { Holds::Run(repo(1), None) } else { Holds::Nothing };
             let path = format!("/{}/clone", worker.id).into();
             worker.clones = vec![SeenClone { path, repo: repo(0), inside: inside[nth] }];
             let scratch = format!("/{}/scratch", worker.id);
@@ -235,7 +291,8 @@ proptest! {
             .collect();
         let seen = Seen { workers, mirrors, ..Seen::default() };
         let keep = |n: usize| days[n].map(|days| Duration::from_secs(days * 86_400));
-        let rules = Retention { logs: keep(0), records: keep(1), mirrors: keep(2), clones: keep(3) };
+        let (logs, records, mirrors, clones) = (keep(0), keep(1), keep(2), keep(3));
+        let rules = Retention { logs, records, mirrors, clones, claims: None };
         let removals = gc(&seen, &rules, at(50));
         let gone: BTreeSet<PathBuf> = removals.iter().map(|r| r.path.clone()).collect();
         prop_assert_eq!(gone.len(), removals.len(), "nothing twice");
