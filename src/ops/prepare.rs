@@ -49,7 +49,8 @@ pub(super) fn prepare(
     late: bool,
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
-    let mut said = custody::mend(ctx, &run.worker)?;
+    let paths = ctx.root.record(&run.worker);
+    tell(&paths.log(), &custody::mend(ctx, &run.worker)?, redactor)?;
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -73,9 +74,8 @@ pub(super) fn prepare(
         Some(_) => Some(brief(ctx, run, late)?),
         None => None,
     };
-    said.extend(brief.iter().flat_map(Brief::left_unsaid));
-    let paths = ctx.root.record(&run.worker);
-    tell(&paths.log(), &said, redactor)?;
+    let unsaid: Vec<String> = brief.iter().flat_map(Brief::left_unsaid).collect();
+    tell(&paths.log(), &unsaid, redactor)?;
     write_prompt(&paths.prompt(), b"")?;
     let mut room = Ok(None);
     let prepared = make_clone(ctx, run, url, (again, redactor), || {
@@ -113,7 +113,7 @@ fn tell(log: &Path, said: &[String], redactor: &Redactor) -> Result<(), String> 
     }
     let mut log = open_log(log)?;
     for line in said {
-        let line = redactor.text(&text::one_line(line, 300)).into_owned();
+        let line = text::one_line(&redactor.text(line), 300);
         // As with the agent's own words: a disk that is full must not end the run.
         let _ = log.write_all(format!("claude-workers: {line}\n").as_bytes());
     }
@@ -213,16 +213,15 @@ fn make_clone(
         ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, &mut meanwhile)
     };
     let (answer, patch) = ask()
-        .or_else(|why| {
+        .or_else(|_| {
             // An earlier agent may have left it so that it can be neither used nor reset. But it is
             // not to blame where no jail can be had.
             let nothing = Request::Sweep(Sweep { home: home.clone(), paths: Vec::new() });
             ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())?;
-            if std::fs::read_dir(&dir).is_ok_and(|mut dir| dir.next().is_none()) {
-                return Err(why);
+            if std::fs::read_dir(&dir).is_ok_and(|mut dir| dir.next().is_some()) {
+                home::set_aside(&home, below, ASIDE).map_err(|e| Failure::from(e).to_string())?;
+                make_place()?;
             }
-            home::set_aside(&home, below, ASIDE).map_err(|e| Failure::from(e).to_string())?;
-            make_place()?;
             ask()
         })
         .map_err(|e| format!("the clone could not be made ready: {e}"))?;
