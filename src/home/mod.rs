@@ -7,7 +7,7 @@
 //!   nothing at the place, and the next attempt for the same worker removes its leftovers.
 //! - **File by file, later.** What differs is moved to its place by renaming, never through a link
 //!   that an agent has planted; files that it made itself are left alone.
-//! - **As it was made.** Before each run in a home without credentials, [`mend`] takes out what looks
+//! - **As it was made.** Before each run in a home without credentials, [`mend()`] takes out what looks
 //!   like one and puts back what came from templates.
 //! - **Private.** Directories are 0700, files 0600 (0700 if executable), whatever the umask.
 //! - **Copies, never links out.** Only regular files are copied; a link counts if it ends inside

@@ -131,13 +131,15 @@ fn every_command_prints_what_is_documented_of_it() {
     let label = format!("/issues/{issue}/labels/");
     world.hub.inject(Fault::answer("DELETE", &label, 403));
     let mut started = vec![json(&["dispatch", "-r", APP, "-i", &issue, "-w", "01"], 0)];
-    let idle = || matches!(store::worker(&world.root, "01".parse().unwrap()).state, State::Idle);
-    world.wait_until("worker 01 is idle", || world.pulls().len() == 1 && idle());
+    let idle =
+        |id: &str| matches!(store::worker(&world.root, id.parse().unwrap()).state, State::Idle);
+    world.wait_until("worker 01 is idle", || world.pulls().len() == 1 && idle("01"));
     ticks.push(json(&["assign"], 1));
     as_documented("assign", &ticks);
     started.push(json(&["dispatch", "-r", APP, "-p", "Look", "-w", "02"], 0));
     as_documented("dispatch", &started);
     as_documented("watch", &[json(&["watch", "02"], 0)]);
+    world.wait_until("worker 02 is idle", || idle("02"));
     as_documented("history", &[json(&["history"], 0)]);
     // Something of a person's where a template's file should be.
     std::fs::remove_file(world.home("02").join(".bashrc")).unwrap();
