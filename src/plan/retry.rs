@@ -22,13 +22,17 @@ pub fn not_started_in_a_row(runs: &[Run]) -> usize {
 /// had really been put on.
 #[must_use]
 pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Skip> {
+    // One that ended well is not undone by another that came after it.
+    let well = |run: &&Run| run.outcome() == Some(Outcome::Succeeded) && !run.cleared;
+    if let Some(pr) = runs.iter().rev().filter(well).find_map(|run| run.pr.as_ref()) {
+        return Some(Skip::HasPull(pr.url.clone()));
+    }
     let last = runs.last().filter(|run| !run.cleared)?;
     let outcome = last.outcome()?;
     let ended_at = last.ended_at.unwrap_or(last.phase_at);
     match outcome {
-        // Another host took it over: what became of it there, GitHub says.
-        Outcome::Lost => None,
-        Outcome::Succeeded => last.pr.as_ref().map(|pr| Skip::HasPull(pr.url.clone())),
+        // Another host took it over: what became of it there, GitHub says. Or it needed none.
+        Outcome::Lost | Outcome::Succeeded => None,
         Outcome::NotStarted => {
             let failures = not_started_in_a_row(runs);
             if failures >= NOT_STARTED_MAX {
@@ -146,6 +150,14 @@ mod tests {
             head: "issue-1".parse().unwrap(),
             open: false,
         });
-        assert_eq!(history_refuses(&[done], &issue(0), at(2)), Some(Skip::HasPull("u".into())));
+        let pull = Some(Skip::HasPull("u".into()));
+        assert_eq!(history_refuses(&[done.clone()], &issue(0), at(2)), pull);
+        // Whatever came after it: a person has dispatched the issue again, and perhaps cleared that.
+        for outcome in Outcome::ALL {
+            for cleared in [false, true] {
+                let after = Run { cleared, labels_left: true, ..run(outcome, 3) };
+                assert_eq!(history_refuses(&[done.clone(), after], &issue(5), at(99)), pull);
+            }
+        }
     }
 }

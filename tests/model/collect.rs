@@ -76,6 +76,7 @@ fn see(state: &State, cfg: Config, host: usize) -> Seen {
             ended_at: Some(BEGAN),
             outcome: ended,
             cleared: false,
+            pull: true,
             pieces: Vec::new(),
         };
         let runs = disk.archive.iter().map(|old| run(run_id(old.task.run), old.task.ended));

@@ -144,6 +144,7 @@ fn see_run(one: &Archived, line: Line, files: &HashMap<String, Metadata>) -> See
         ended_at: line.ended_at,
         outcome: line.outcome,
         cleared: one.cleared,
+        pull: line.pr.is_some(),
     }
 }
 

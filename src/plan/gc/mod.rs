@@ -136,6 +136,8 @@ pub struct SeenRun {
     pub outcome: Option<Outcome>,
     /// Whether a person has cleared it.
     pub cleared: bool,
+    /// Whether it has a pull request.
+    pub pull: bool,
     /// What is kept of it: the record itself, and beside it logs and a patch that are not empty.
     pub pieces: Vec<Piece>,
 }
@@ -429,7 +431,7 @@ fn in_order<'a>(runs: impl Iterator<Item = &'a SeenRun>) -> Vec<&'a SeenRun> {
 }
 
 /// The records that something rests on: whether an issue is taken again (its last run, failed
-/// starts in a row and what they follow), which workers have tried it, and what a worker did last
+/// starts in a row and what they follow, its pull request), which workers have tried it, and what a worker did last
 /// in a repository.
 #[derive(Default)]
 struct Speaking {
@@ -455,6 +457,9 @@ impl Speaking {
         }
         for runs in issues.values_mut() {
             runs.sort_by(|(a, _), (b, _)| (a.started_at, &a.run).cmp(&(b.started_at, &b.run)));
+            let well = |run: &SeenRun| run.outcome == Some(Outcome::Succeeded) && !run.cleared;
+            let done = runs.iter().rev().find(|(run, _)| well(run) && run.pull);
+            this.keeps.extend(done.map(|(run, worker)| ((*worker).clone(), run.run.clone())));
             let mut newest_first = runs.iter().rev().map(|(run, worker)| {
                 let never_began = run.outcome == Some(Outcome::NotStarted) && !run.cleared;
                 (((*worker).clone(), run.run.clone()), never_began)

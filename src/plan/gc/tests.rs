@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{Claim, ClaimState, Ended, HostId, Issue, Run};
+use crate::domain::{Claim, ClaimState, Ended, HostId, Issue, PullRef, Run};
 use crate::plan::{history_refuses, not_started_in_a_row};
 use proptest::prelude::*;
 
@@ -39,6 +39,7 @@ fn run(nth: u16, day: i64, issue: u64, outcome: Outcome, cleared: bool) -> SeenR
         ended_at: Some(at(day)),
         outcome: Some(outcome),
         cleared,
+        pull: false,
     }
 }
 
@@ -184,6 +185,9 @@ fn full(run: &SeenRun, worker: &WorkerId) -> Run {
     full.issue = run.issue;
     full.ended = run.outcome.map(|outcome| Ended { outcome, why: String::new() });
     (full.ended_at, full.cleared) = (run.ended_at, run.cleared);
+    let url = run.run.to_string();
+    let head = "issue-1".parse().unwrap();
+    full.pr = run.pull.then_some(PullRef { number: 1, url, head, open: true });
     full
 }
 
@@ -275,7 +279,8 @@ proptest! {
             ["01", "02", "03"].iter().map(|name| worker(name, vec![])).collect();
         for (nth, (w, day, issue, outcome, cleared)) in specs.iter().enumerate() {
             let nth = u16::try_from(nth).unwrap();
-            workers[*w].runs.push(run(nth, *day, *issue, *outcome, *cleared));
+            let run = run(nth, *day, *issue, *outcome, *cleared);
+            workers[*w].runs.push(SeenRun { pull: nth % 2 == 1, ..run });
         }
         for (nth, worker) in workers.iter_mut().enumerate() {
             worker.away = away[nth].then(|| "busy".to_owned());
