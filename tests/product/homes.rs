@@ -70,7 +70,7 @@ fn what_an_agent_leaves_in_the_way_of_a_credential_is_gone_at_the_next_run_which
 /// What cannot be moved from one disk to another at once is removed.
 #[test]
 fn a_home_on_a_disk_of_its_own_is_rid_of_planted_credentials_too() {
-    let world = World::with(&broker(), &["01"]);
+    let world = World::with(&Config { limits: "free_space = '1MiB'", ..broker() }, &["01"]);
     let (home, before) = (world.home("01"), world.dir.join("before"));
     fs::rename(&home, &before).unwrap();
     fs::create_dir(&home).unwrap();
