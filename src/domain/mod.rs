@@ -10,6 +10,8 @@ mod draft;
 mod host;
 mod ids;
 mod issue;
+mod limits;
+mod outcome;
 pub mod redact;
 mod run;
 pub mod text;
@@ -20,7 +22,6 @@ pub use draft::{Draft, Filed};
 pub use host::{Host, HostError, HostPort};
 pub use ids::{BranchName, IdError, IssueNumber, RepoPattern, RepoSlug, RunId, WorkerId};
 pub use issue::{BLOCKED_LABEL, Issue, Label, Priority, PullRef, WORKER_LABEL_COLOR, text_id};
-pub use run::{
-    AgentReport, AllowedText, CURRENT_VERSION, ClaimHeld, Ended, JailMode, Kind, Limits,
-    NetworkMode, Outcome, Pause, Phase, Rlimits, Run, Tried, Work, minutes,
-};
+pub use limits::{JailMode, Limits, NetworkMode, Rlimits};
+pub use outcome::{AgentReport, Ended, Outcome, Work};
+pub use run::{AllowedText, CURRENT_VERSION, ClaimHeld, Kind, Pause, Phase, Run, Tried, minutes};

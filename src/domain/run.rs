@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::limits::{JailMode, Limits, NetworkMode};
+use super::outcome::{AgentReport, Ended, Outcome, Work};
 use super::{BranchName, Filed, IssueNumber, PullRef, RepoSlug, RunId, WorkerId, text};
 
 /// The format version that this program reads and writes.
@@ -68,233 +68,9 @@ impl fmt::Display for Phase {
     }
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The pull request is there, or the task needed none.
-    Succeeded,
-    /// It was tried and did not work.
-    Failed,
-    /// The agent handed it back: a person is needed.
-    Deferred,
-    /// A limit (wall clock or silence) ended it.
-    TimedOut,
-    /// It never came to the agent: sandbox, clone, disk or network.
-    NotStarted,
-    /// A person stopped it.
-    Stopped,
-    /// The supervisor died under it.
-    Lost,
-}
-
-impl Outcome {
-    /// Every outcome, in the order of the documentation.
-    pub const ALL: [Self; 7] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::Deferred,
-        Self::TimedOut,
-        Self::NotStarted,
-        Self::Stopped,
-        Self::Lost,
-    ];
-
-    /// The word used in files and on the terminal.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Deferred => "deferred",
-            Self::TimedOut => "timed_out",
-            Self::NotStarted => "not_started",
-            Self::Stopped => "stopped",
-            Self::Lost => "lost",
-        }
-    }
-
-    /// Whether the agent tried and did not come to an end of its own.
-    #[must_use]
-    pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::TimedOut)
-    }
-
-    /// Whether a person has to look before the issue may be taken again.
-    #[must_use]
-    pub fn needs_a_person(self) -> bool {
-        matches!(self, Self::Failed | Self::Deferred | Self::TimedOut | Self::Stopped | Self::Lost)
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// Whether the agent is walled in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JailMode {
-    /// In a bubblewrap jail. The default.
-    #[default]
-    Bwrap,
-    /// Not at all: the user wrote so.
-    None,
-}
-
-impl fmt::Display for JailMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Bwrap => "bwrap",
-            Self::None => "none",
-        })
-    }
-}
-
-/// What an agent reaches of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkMode {
-    /// Allowed hosts, through a proxy that is the only way out.
-    Proxy,
-    /// Whatever this machine reaches: the user wrote so, or there is no jail.
-    Host,
-    /// Nothing.
-    None,
-}
-
-impl fmt::Display for NetworkMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Proxy => "proxy",
-            Self::Host => "host",
-            Self::None => "none",
-        })
-    }
-}
-
 /// What the records say that were written before there was a choice.
 fn the_only_network() -> NetworkMode {
     NetworkMode::Host
-}
-
-/// How long an agent may take, in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Limits {
-    /// From the agent's start to its end.
-    pub wall_clock_secs: u64,
-    /// Without a byte of output.
-    pub silence_secs: u64,
-    /// Between the polite signal (TERM) and the final one (KILL).
-    pub grace_secs: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { wall_clock_secs: 2 * 3600, silence_secs: 20 * 60, grace_secs: 10 }
-    }
-}
-
-/// What each process of an agent may take, by the kernel's own limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rlimits {
-    /// Bytes of memory that it may have for itself.
-    pub memory: Option<u64>,
-    /// Processes and threads of the whole jail.
-    pub processes: u64,
-    /// The largest file that it may write, in bytes.
-    pub file_size: u64,
-}
-
-impl Default for Rlimits {
-    fn default() -> Self {
-        Self { memory: None, processes: 4096, file_size: 16 << 30 }
-    }
-}
-
-/// No limit is longer (about 30 years): a moment so far ahead can always be reckoned with.
-const LONGEST: u64 = 1 << 30;
-
-impl Limits {
-    /// The wall-clock limit.
-    #[must_use]
-    pub fn wall_clock(&self) -> Duration {
-        Duration::from_secs(self.wall_clock_secs.min(LONGEST))
-    }
-
-    /// The silence limit.
-    #[must_use]
-    pub fn silence(&self) -> Duration {
-        Duration::from_secs(self.silence_secs.min(LONGEST))
-    }
-
-    /// The grace between TERM and KILL.
-    #[must_use]
-    pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_secs.min(LONGEST))
-    }
-}
-
-/// What the agent's process and its output said. Words of the agent: reported, not believed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AgentReport {
-    /// Exit code, if it ended by itself.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it, if one did.
-    pub signal: Option<i32>,
-    /// Whether its output holds a final event that says success (always true for commands whose
-    /// output has no such events, when they exit 0).
-    pub claimed_success: bool,
-    /// Which limit ended it, in words, if one did.
-    pub limit: Option<String>,
-    /// Why the run never came to the agent, if it did not.
-    pub not_started: Option<String>,
-    /// A person (or the machine's shutdown) asked for the end.
-    pub stopped: bool,
-    /// The agent's last words, at most 16 KiB.
-    pub last_words: Option<String>,
-    /// Tools that the agent was not allowed to use.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub denied: Vec<String>,
-    /// US dollars, by the agent's own account.
-    pub cost_usd: Option<f64>,
-    /// Turns of the conversation.
-    pub turns: Option<u64>,
-    /// Milliseconds from start to end.
-    pub duration_ms: u64,
-}
-
-/// What was found in the clone after the agent.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Work {
-    /// The commit at the tip of the branch, in hexadecimal, if there is anything to publish.
-    pub head: Option<String>,
-    /// Commits that the branch has over its base.
-    pub commits: u64,
-    /// Whether changes were left uncommitted (they are kept as a patch).
-    pub uncommitted: bool,
-    /// Title and body of the pull request, if the agent left them.
-    pub pr_text: Option<(String, String)>,
-    /// A comment that the agent left.
-    pub comment: Option<String>,
-    /// Why the agent says a person is needed.
-    pub blocked: Option<String>,
-    /// The text of a run that hands in words: the report, or what it says beside its issues.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub report: Option<String>,
-    /// Issues that it left to be filed. Their texts are not in the record, but beside it.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub drafts: u32,
-    /// Files that it left as issues and that cannot be filed; the notes say why.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub left_out: u32,
-    /// What in the outbox could not be used, and why.
-    pub notes: Vec<String>,
 }
 
 /// This host's claim on an issue.
@@ -351,16 +127,6 @@ pub struct Pause {
     /// When it began, in seconds since the machine's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_secs: Option<i64>,
-}
-
-/// How a run ended, decided once and then carried out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ended {
-    /// The outcome.
-    pub outcome: Outcome,
-    /// Why, in words for people.
-    pub why: String,
 }
 
 /// One run, from claim to archive. This is the content of `task.json`, and of the archived record
@@ -489,7 +255,7 @@ pub struct Run {
 const MOST_TRIED: usize = 20;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn is_zero(n: &u32) -> bool {
+pub(super) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
@@ -584,28 +350,4 @@ pub fn minutes(from: Timestamp, to: Timestamp, clock_set_secs: i64) -> Option<i6
     let set = SignedDuration::from_secs(clock_set_secs);
     let took = to.duration_since(from).saturating_sub(set).as_millis().max(0);
     i64::try_from((took + 59_999) / 60_000).ok()
-}
-
-impl FromStr for Outcome {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|o| o.as_str() == s).ok_or_else(|| {
-            let all: Vec<_> = Self::ALL.iter().map(|o| o.as_str()).collect();
-            format!("{s:?} is not an outcome; the outcomes are {}", all.join(", "))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outcome_words_are_the_same_in_files_and_on_the_terminal() {
-        for outcome in Outcome::ALL {
-            let json = serde_json::to_string(&outcome).unwrap();
-            assert_eq!(json, format!("\"{outcome}\""));
-            assert_eq!(outcome.as_str().parse::<Outcome>().unwrap(), outcome);
-        }
-    }
 }
