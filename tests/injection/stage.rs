@@ -120,6 +120,7 @@ impl Stage {
             config.network = Some("mode = 'host'".into());
         }
         let world = World::bare(&config);
+        world.writes_do_not_wait();
         world.hub.add_token("octo", TOKEN, Some("repo")).unwrap();
         world.write_token(TOKEN);
         for file in [".ssh/id_ed25519", ".config/claude-workers/secret.txt"] {

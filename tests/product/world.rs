@@ -159,6 +159,11 @@ impl World {
         });
     }
 
+    /// That many writes are spread over time is another test's. Without the file for it none is.
+    pub fn writes_do_not_wait(&self) {
+        fs::create_dir_all(self.root.github().join("pace.json")).unwrap();
+    }
+
     /// Looks again and again until it is so.
     #[track_caller]
     pub fn wait_until(&self, what: &str, so: impl Fn() -> bool) {
