@@ -205,13 +205,11 @@ impl World {
         }
     }
 
-    /// What GitHub asks to wait for is soon over, its hour never ends, and a minute has room for any
-    /// number of writes.
+    /// What GitHub asks to wait for is soon over, and its hour never ends.
     pub fn time_passes(&self) {
         self.hub.set_rate_remaining("octo", 5000);
         self.hub.clear_exchanges();
         for host in &self.hosts {
-            let _ = fs::remove_file(host.root.github().join("pace.json"));
             let pause = host.root.github().join("cooldown.json");
             let age = fs::metadata(&pause).and_then(|m| m.modified()).map(|at| at.elapsed());
             if age.is_ok_and(|age| age.is_ok_and(|age| age > Duration::from_secs(2))) {
