@@ -460,6 +460,12 @@ impl Publishing<'_> {
         };
         let mut blocked = !block;
         if block {
+            // First, because whoever sees that it is blocked may take both off.
+            if self.run.agent.is_none() {
+                // Each of its supervisors may have been lost before it had put this on.
+                let result = claim::label(self.github, repo, issue, &self.run.worker).await;
+                self.note(result, &format!("the label {own}"))?;
+            }
             let result = match self
                 .github
                 .ensure_label(repo, BLOCKED_LABEL, "B60205", "Needs a person")
@@ -469,11 +475,6 @@ impl Publishing<'_> {
                 Err(e) => Err(e),
             };
             blocked = self.note(result, "the label blocked")?.is_some();
-            if self.run.agent.is_none() {
-                // Each of its supervisors may have been lost before it had put this on.
-                let result = claim::label(self.github, repo, issue, &self.run.worker).await;
-                self.note(result, &format!("the label {own}"))?;
-            }
         }
         if !keep_own {
             let result = self.github.remove_label(repo, issue, &own).await;
