@@ -15,15 +15,6 @@ use crate::world::{APP, Config, Said, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_claude-workers");
 
-fn at_work(script: &str, config: &Config) -> World {
-    let world = World::with(config, &["01"]);
-    world.agent(script);
-    world.issue("One");
-    world.cron(&["assign"]).ok();
-    world.wait_until("the agent is at work", || !world.marks().is_empty());
-    world
-}
-
 /// An agent that works until it is told to go on.
 const WAITS: &str = "commit a b; mark up; until [ -e $HOME/go ]; do sleep 0.05; done; echo over";
 
@@ -134,7 +125,7 @@ fn a_pid_that_came_round_again_is_never_signalled() {
 
 #[test]
 fn after_a_reboot_nobody_is_signalled_and_the_run_is_taken_up() {
-    let world = at_work(WAITS, &Config::default());
+    let world = World::at_work(WAITS, &Config::default());
     world.kill_supervisor("01");
     // A stranger has the very PID and start time that a supervisor of the other boot had.
     let mut stranger = start("sleep", &["1000"]);
@@ -172,7 +163,7 @@ fn a_supervisor_that_stood_still_judges_fairly_and_does_nothing_twice() {
     let talks = "commit a b; mark up; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 \
                  22 23 24 25; do echo $i; sleep 0.1; done; mark late; until [ -e $HOME/go ]; do echo x; \
                  sleep 0.1; done";
-    let world = at_work(talks, &Config { limits: "silence = '2s'", ..Config::default() });
+    let world = World::at_work(talks, &Config { limits: "silence = '2s'", ..Config::default() });
     let pid = supervisor(&world);
     nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap();
     world.cron(&["status"]).ok().says("01  busy");
@@ -195,7 +186,7 @@ fn log(world: &World) -> PathBuf {
 
 #[test]
 fn the_time_that_a_supervisor_stood_still_is_the_agents() {
-    let world = at_work(
+    let world = World::at_work(
         "mark up; i=0; while :; do i=$((i + 1)); echo $i; [ $i != 40 ] || mark late; sleep 0.1; done",
         &Config { limits: "wall_clock = '3s'", ..Config::default() },
     );
@@ -210,7 +201,8 @@ fn the_time_that_a_supervisor_stood_still_is_the_agents() {
 #[test]
 fn a_supervisor_that_stands_still_can_be_stopped() {
     for mode in ["", "mode = 'none'"] {
-        let world = at_work("mark up; sleep 1000", &Config { sandbox: mode, ..Config::default() });
+        let world =
+            World::at_work("mark up; sleep 1000", &Config { sandbox: mode, ..Config::default() });
         nix::sys::signal::kill(supervisor(&world), Signal::SIGSTOP).unwrap();
         world.cron(&["stop", "01"]).ok();
         assert!(world.processes().is_empty(), "{:?}", world.processes());

@@ -34,16 +34,6 @@ fn actions(item: &Value) -> Vec<&str> {
     actions.iter().map(|action| action["action"].as_str().unwrap()).collect()
 }
 
-/// A world in which `script` works on issue 1, as far as its first mark.
-fn at_work(script: &str, config: &Config) -> World {
-    let world = World::with(config, &["01"]);
-    world.agent(script);
-    world.issue("One");
-    world.cron(&["assign"]).ok();
-    world.wait_until("the agent is at work", || !world.marks().is_empty());
-    world
-}
-
 /// Kills the supervisor, and waits for nothing but that.
 fn bereave(world: &World) {
     let pid = Pid::from_raw(i32::try_from(task(world).pid.unwrap()).unwrap());
@@ -72,7 +62,7 @@ fn two_agents_never_work_in_one_home_though_supervisors_are_killed() {
         let config = Config { sandbox, more: "[retry]\nlost = 20".into(), ..Config::default() };
         let config = Config { more: format!("{}\nwait = '0s'", config.more), ..config };
         let script = format!("{FAMILY}; mark up; sleep 1000");
-        let world = at_work(&script, &config);
+        let world = World::at_work(&script, &config);
         for round in 2..=4 {
             bereave(&world);
             if !cgroup {
@@ -101,7 +91,7 @@ fn two_agents_never_work_in_one_home_though_supervisors_are_killed() {
 fn a_process_that_hides_from_all_but_its_control_group_is_ended() {
     let script =
         "(env -i setsid sh -c 'exec sleep 1000.5' >/dev/null 2>&1 &) ; mark up; sleep 1000";
-    let world = at_work(script, &none());
+    let world = World::at_work(script, &none());
     let Some(group) = task(&world).cgroup else {
         println!("this user may not make a control group here: not tested");
         return;
@@ -116,7 +106,7 @@ fn a_process_that_hides_from_all_but_its_control_group_is_ended() {
 #[test]
 fn a_person_ends_what_a_dead_supervisor_left_too() {
     for command in ["stop", "restart", "reset"] {
-        let world = at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
+        let world = World::at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
         bereave(&world);
         let group = forget_cgroup(&world);
         world.agent("flock -n $HOME/family true || mark overlap; commit a b");
@@ -135,7 +125,7 @@ fn a_person_ends_what_a_dead_supervisor_left_too() {
 
 #[test]
 fn reconcile_says_what_is_to_be_done_and_does_it_once() {
-    let world = at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
+    let world = World::at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
     world.init(&["02"]);
     fs::write(world.task("02"), "{").unwrap();
     world.cron(&["reconcile"]).exits(1).says("worker 02 (broken): it is broken");
@@ -172,7 +162,7 @@ fn reconcile_says_what_is_to_be_done_and_does_it_once() {
 
 #[test]
 fn a_run_whose_record_is_in_the_archive_is_not_run_again() {
-    let world = at_work("mark up; sleep 1000", &Config::default());
+    let world = World::at_work("mark up; sleep 1000", &Config::default());
     world.kill_supervisor("01");
     // So far a `reset` came that was killed.
     let mut over = task(&world);
@@ -191,7 +181,7 @@ fn a_run_whose_record_is_in_the_archive_is_not_run_again() {
 
 #[test]
 fn a_reset_that_was_killed_half_way_is_finished_by_the_next_tick() {
-    let world = at_work("mark up; sleep 1000", &Config::default());
+    let world = World::at_work("mark up; sleep 1000", &Config::default());
     world.kill_supervisor("01");
     let run = task(&world);
     let chores = world.root.github().join("chores");
@@ -245,7 +235,7 @@ fn an_agent_that_says_it_has_not_started_is_believed_only_in_the_way_that_none_c
 fn nothing_is_left_of_the_groups_of_a_run_whose_supervisor_was_killed() {
     use std::hash::{DefaultHasher, Hash, Hasher};
     for config in [none(), Config::default()] {
-        let world = at_work("mark up; sleep 1000", &config);
+        let world = World::at_work("mark up; sleep 1000", &config);
         let mut root = DefaultHasher::new();
         world.root.path().hash(&mut root);
         let fence = format!("claude-workers-{:016x}-01", root.finish());

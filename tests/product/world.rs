@@ -33,6 +33,16 @@ impl World {
         Self::with(&Config::default(), &["01"])
     }
 
+    /// A world in which `script` works on issue 1, as far as its first mark.
+    pub fn at_work(script: &str, config: &Config) -> Self {
+        let world = Self::with(config, &["01"]);
+        world.agent(script);
+        world.issue("One");
+        world.cron(&["assign"]).ok();
+        world.wait_until("the agent is at work", || !world.marks().is_empty());
+        world
+    }
+
     pub fn with(config: &Config, workers: &[&str]) -> Self {
         let world = Self::bare(config);
         world.hub.add_repo(&app()).unwrap();
