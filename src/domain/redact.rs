@@ -201,7 +201,7 @@ impl Joined {
         let text = text.trim_ascii_end();
         let mut joined = Self { bytes: Vec::new(), left_out: Vec::new() };
         let (mut from, mut at) = (0, 0);
-        while let Some(next) = text[at..].iter().position(|b| b"\n\r\\".contains(b)) {
+        while let Some(next) = memchr::memchr3(b'\n', b'\r', b'\\', &text[at..]) {
             let start = at + next;
             let Some(end) = end_of_break(text, start) else {
                 at = start + 1;

@@ -243,17 +243,29 @@ mod tests {
         --symlink usr/sbin /sbin
         --symlink usr/lib /lib
         --symlink usr/lib64 /lib64
-        --dir /tmp
+        --size 1073741824
+        --tmpfs /tmp
         --dir /run
-        --dir /var/tmp
+        --symlink ../tmp /var/tmp
         --dev /dev
         --proc /proc
+        --size 1073741824
+        --tmpfs /dev/shm
+        --remount-ro /dev
         --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
         --ro-bind-try /etc/passwd /etc/passwd
         --ro-bind-try /etc/group /etc/group
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
-        --ro-bind-try /etc/ssl /etc/ssl
-        --ro-bind-try /etc/pki /etc/pki
+        --ro-bind-try /etc/ssl/certs /etc/ssl/certs
+        --ro-bind-try /etc/ssl/cert.pem /etc/ssl/cert.pem
+        --ro-bind-try /etc/ssl/ca-bundle.pem /etc/ssl/ca-bundle.pem
+        --ro-bind-try /etc/ssl/openssl.cnf /etc/ssl/openssl.cnf
+        --ro-bind-try /etc/pki/tls/certs /etc/pki/tls/certs
+        --ro-bind-try /etc/pki/tls/cert.pem /etc/pki/tls/cert.pem
+        --ro-bind-try /etc/pki/tls/openssl.cnf /etc/pki/tls/openssl.cnf
+        --ro-bind-try /etc/pki/ca-trust /etc/pki/ca-trust
+        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
+        --ro-bind-try /etc/crypto-policies /etc/crypto-policies
         --ro-bind-try /etc/alternatives /etc/alternatives
         --ro-bind-try /etc/localtime /etc/localtime
         --ro-bind-try /etc/timezone /etc/timezone
@@ -261,8 +273,10 @@ mod tests {
         --ro-bind-try /etc/services /etc/services
         --ro-bind-try /etc/protocols /etc/protocols
         --bind /w/01 /w/01
+        --size 1048576
         --tmpfs /w/01/x
         --ro-bind /m.git /m.git
+        --remount-ro /
         --chdir /w/01
         -- /usr/bin/true
         --x

@@ -36,6 +36,8 @@ fn an_agent_sees_no_record_no_sibling_and_nothing_of_the_user() {
         "/root".to_owned(),
         "/home".to_owned(),
         "/etc/shadow".to_owned(),
+        "/etc/ssl/private".to_owned(),
+        "/etc/pki/tls/private".to_owned(),
         "/var/run/docker.sock".to_owned(),
     ];
     let agent = format!(

@@ -43,6 +43,7 @@ mod outcomes;
 mod policy;
 mod queries;
 mod reconcile;
+mod registries;
 mod retire;
 mod rlimits;
 mod room;
