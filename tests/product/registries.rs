@@ -94,11 +94,12 @@ fn npm_and_cargo_work_through_the_proxy_from_the_registry_that_is_allowed_and_no
     let port = registry(packages.path());
     let cargo = Path::new(env!("CARGO"));
     let toolchain = cargo.ancestors().nth(2).unwrap().display();
-    let sees = |config: String| config.replace("/agents'", &format!("/agents', '{toolchain}'"));
+    let with_tools =
+        |config: String| config.replace("/agents'", &format!("/agents', '{toolchain}'"));
     for allow in [format!("allow_local = ['{NAME}:{port}']"), String::new()] {
         let world = world(&allow);
         let config = fs::read_to_string(world.config_file()).unwrap();
-        fs::write(world.config_file(), sees(config)).unwrap();
+        fs::write(world.config_file(), with_tools(config)).unwrap();
         world.agent(&format!(
             "cd ~; mkdir js rs rs/src rs/.cargo; : >rs/src/lib.rs; cd js; echo '{{}}' >package.json
             npm install dep --registry http://{NAME}:{port} --no-audit --no-fund --fetch-retries 0 \
