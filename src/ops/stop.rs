@@ -71,9 +71,8 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     let supervisor = Identity::recorded(run)
         .ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
     // A bare PID may be a stranger's by now.
-    let supervisor_fd = supervisor
-        .open()
-        .ok_or_else(|| cannot("its PID belongs to another process now"))?;
+    let supervisor_fd =
+        supervisor.open().ok_or_else(|| cannot("its PID belongs to another process now"))?;
     let lock = ctx.root.record(id).lock();
     let gone_by = |deadline: Instant| -> Result<bool, Failure> {
         while Instant::now() < deadline {

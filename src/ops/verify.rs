@@ -56,9 +56,9 @@ pub(super) fn verify(
                 let refused = match look().or_else(|_| look()) {
                     Ok(refused) => refused,
                     Err(NoAnswer::Fault(why)) if run.looks < MAX_LOOKS => return Err(why),
-                    Err(why) => Some(format!(
-                        "not published: what is changed cannot be looked at: {why}"
-                    )),
+                    Err(why) => {
+                        Some(format!("not published: what is changed cannot be looked at: {why}"))
+                    }
                 };
                 if let Some(why) = refused {
                     // Another attempt would bring the same: a person has to look.
@@ -106,8 +106,8 @@ fn collect(
     });
     let (repo, id) = (Some(&run.repo), Some(&run.run));
     let (answer, raw) = ask_inside(ctx, &run.worker, repo, &request, MAX_ANSWER, id, || ())?;
-    let mut work: Work =
-        serde_json::from_slice(&answer).map_err(|e| refused(format!("its answer is wrong: {e}")))?;
+    let mut work: Work = serde_json::from_slice(&answer)
+        .map_err(|e| refused(format!("its answer is wrong: {e}")))?;
     if want != Want::Commits {
         hand_in_words(&mut work, branch);
         if want != Want::Words {
