@@ -98,6 +98,8 @@ pub fn kill_tree_of(process: &OwnedFd, pid: u32) {
 mod tests {
     use super::*;
     use crate::process::command;
+    use std::os::unix::process::ExitStatusExt;
+
     use rustix::process::{PidfdFlags, pidfd_open};
 
     #[test]
@@ -122,7 +124,6 @@ mod tests {
 
         let mut meant = start("sleep 1000 & wait");
         kill_tree_of(&open(&meant), meant.id());
-        use std::os::unix::process::ExitStatusExt;
         assert_eq!(meant.wait().unwrap().signal(), Some(9));
     }
 }

@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use claude_workers::domain::{Outcome, Phase, Run};
-use claude_workers::process::children_of;
+use claude_workers::process::{children_of, command};
 use claude_workers::store::{self, State};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -216,7 +216,7 @@ fn a_run_ends_though_something_that_its_agent_started_does_not_die() {
         children_of(u32::try_from(unshare.0).unwrap()).first().copied()
     };
     let go = || fs::write(world.home("01").join("go"), "").unwrap();
-    let allowed = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
+    let allowed = command("/usr/bin/unshare").args(["--pid", "--fork", "/usr/bin/true"]).status();
     if !allowed.is_ok_and(|status| status.success()) {
         println!("skipped: no namespaces of one's own without root");
         go();
@@ -224,8 +224,8 @@ fn a_run_ends_though_something_that_its_agent_started_does_not_die() {
     }
     world.wait_until("the namespace is there", || inner().is_some());
     let target = inner().unwrap().to_string();
-    let mut parent = Command::new("nsenter");
-    parent.args(["-t", &target, "-p", "sleep", "1000"]).stdin(Stdio::null());
+    let mut parent = command("/usr/bin/nsenter");
+    parent.args(["-t", &target, "-p", "/usr/bin/sleep", "1000"]).stdin(Stdio::null());
     let mut parent = parent.spawn().unwrap();
     world.wait_until("its child is there", || !children_of(parent.id()).is_empty());
     let pid = Pid::from_raw(i32::try_from(parent.id()).unwrap());
