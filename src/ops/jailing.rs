@@ -1,6 +1,7 @@
 //! The jail of a run: what of this machine it may see, and the canary that proves the rest hidden.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +21,7 @@ use crate::home::{self, OUTBOX};
 use crate::plan::egress::Policy;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
-use crate::sandbox::{Bind, Jail, covers, needed_to_run};
+use crate::sandbox::{Bind, Jail, bounds_memory, covers, needed_to_run};
 use crate::store;
 
 /// Where our own program is inside.
@@ -57,7 +58,8 @@ pub(super) fn bare_jail(
         binds.extend(mirror.map(Bind::read));
     }
     let as_root = nix::unistd::geteuid().is_root();
-    Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root })
+    let tmp_size = bounds_memory(&bwrap).then_some(ctx.settings.rlimits.tmp_size);
+    Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root, tmp_size })
 }
 
 /// The agent's jail: the bare one furnished, with the host's network if that is the run's, the
@@ -75,18 +77,15 @@ pub(super) fn agent_jail(
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
     let certificates = ctx.env().only(&["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"]);
     let certificates = certificates.map(|(_, path)| PathBuf::from(path));
-    let extra =
-        needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
-    for path in extra {
-        // What is in the home is there already, and writable by right.
-        if path.is_absolute() && path.exists() && !path.starts_with(ctx.root.home(&run.worker)) {
-            jail.binds.push(Bind::read(path));
-        }
-    }
+    let read = needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
+    let write = ctx.settings.read_write.iter().map(Bind::write);
     let home = ctx.root.home(&run.worker);
-    let writable = ctx.settings.read_write.iter().filter(|path| path.exists());
-    // One that is in a directory of the others, or in a home, is not hidden by it.
-    jail.binds.extend(writable.filter(|path| !path.starts_with(&home)).map(Bind::write));
+    // What is in the home is there already, and writable by right.
+    let mut extra: Vec<Bind> = write.chain(read.map(Bind::read)).collect();
+    extra.retain(|b| b.to.is_absolute() && b.to.exists() && !b.to.starts_with(&home));
+    // What is named in more detail counts; of the same, that it may only be read.
+    extra.sort_by_key(|bind| bind.to.components().count());
+    jail.binds.extend(extra);
     Ok(jail)
 }
 
@@ -131,6 +130,8 @@ pub(super) fn canary(
     };
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
+    let shown = |path: &PathBuf| path.is_dir() && !path.starts_with(&home);
+    read_only.extend(ctx.settings.read_only.iter().filter(|path| shown(path)).cloned());
     if let Some(repo) = repo {
         hidden.extend(other_clone(ctx, worker, repo));
         read_only.push(ctx.mirror_path(repo));
@@ -303,15 +304,37 @@ pub(super) fn ask_inside(
     Ok((answer, raw))
 }
 
-fn fault(e: &impl std::fmt::Display) -> NoAnswer {
+fn fault(e: &impl fmt::Display) -> NoAnswer {
     NoAnswer::Fault(e.to_string())
+}
+
+/// Why there is no jail, in words.
+#[derive(Debug)]
+pub(super) enum NoJail {
+    /// It cannot be made.
+    Unmade(String),
+    /// It can, and a wall does not hold.
+    Open(String),
+}
+
+impl fmt::Display for NoJail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unmade(why) | Self::Open(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl From<String> for NoJail {
+    fn from(why: String) -> Self {
+        Self::Unmade(why)
+    }
 }
 
 /// Tries a jail with its canary and nothing else in it.
 ///
 /// # Errors
-/// Why it cannot be had, in words.
-pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
+/// Why it cannot be had.
+pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), NoJail> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
     let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
     let mode = ctx.settings.network.mode;
@@ -345,7 +368,7 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
         out.stdout.split(|b| *b == b'\n').next().unwrap_or_default(),
     );
     match verdict {
-        Ok(verdict) => verdict.jail_fault.map_or(Ok(()), Err),
-        Err(_) => Err(crate::domain::text::one_line(&out.stderr, 300)),
+        Ok(verdict) => verdict.jail_fault.map_or(Ok(()), |why| Err(NoJail::Open(why))),
+        Err(_) => Err(NoJail::Unmade(crate::domain::text::one_line(&out.stderr, 300))),
     }
 }

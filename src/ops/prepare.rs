@@ -50,7 +50,6 @@ pub(super) fn prepare(
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
     let paths = ctx.root.record(&run.worker);
-    tell(&paths.log(), &custody::mend(ctx, &run.worker)?, redactor)?;
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -85,6 +84,8 @@ pub(super) fn prepare(
             room = Anteroom::open(ctx, run).map(Some);
         }
     })?;
+    // Git has run in there, and with it whatever the clone's own configuration names. Now nobody does.
+    tell(&paths.log(), &custody::mend(ctx, &run.worker)?, redactor)?;
     // A dispatch that died before its claim may have left a request that is not this run's.
     let request = match run.prompt {
         Some(_) => Some(request(&paths.request())?),

@@ -31,7 +31,7 @@ mod workers;
 pub(crate) use atomic::rename_new;
 pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
-    remove_dir_all, remove_file, write_private,
+    remove_dir_all, remove_file, write_memory, write_private,
 };
 pub use claims::{
     claims_are_due, claims_repository, forget_claims_repository, host_id, unchanged_for,

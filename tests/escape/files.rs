@@ -66,6 +66,8 @@ pub const TRIES: &[Try] = &[
     t("shared-memory-directory", "grep -q TREASURE $SHM"),
     t("unix-socket", "$T unix $AWAY/socket"),
     t("password-file", "test -r /etc/shadow").needs_root(),
+    t("tls-keys", "cat /etc/ssl/private/* /etc/pki/tls/private/* | grep -q 'PRIVATE KEY'")
+        .unproven("needs a key of the host"),
     t("block-devices", "ls /dev | grep -qE '^(sd|vd|nvme|loop|xvd|dm-)'"),
     // Of the home: what runs for other repositories have left there.
     t("clone-of-another", "grep -q TREASURE $HOME/github/octo/vault/notes"),
