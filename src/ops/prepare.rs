@@ -212,13 +212,15 @@ fn make_clone(
     let mut ask = || {
         let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
         ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, &mut meanwhile)
+            .map_err(|e| e.to_string())
     };
     let (answer, patch) = ask()
         .or_else(|_| {
             // An earlier agent may have left it so that it can be neither used nor reset. But it is
             // not to blame where no jail can be had.
             let nothing = Request::Sweep(Sweep { home: home.clone(), paths: Vec::new() });
-            ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())?;
+            ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())
+                .map_err(|e| e.to_string())?;
             if std::fs::read_dir(&dir).is_ok_and(|mut dir| dir.next().is_some()) {
                 home::set_aside(&home, below, ASIDE).map_err(|e| Failure::from(e).to_string())?;
                 make_place()?;

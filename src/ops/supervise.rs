@@ -166,7 +166,16 @@ impl Supervisor<'_> {
                     let agent = self.run.agent.clone().unwrap_or_default();
                     let verified =
                         patiently(|| verify(self.ctx, &self.run, &agent, &self.redactor));
-                    let (work, ended) = verified.map_err(|why| self.waits("looked at", &why))?;
+                    let (work, ended) = match verified {
+                        Ok(verified) => verified,
+                        Err(why) => {
+                            if !is_full(&why) {
+                                self.run.looks = self.run.looks.saturating_add(1);
+                                self.save()?;
+                            }
+                            return Err(self.waits("looked at", &why));
+                        }
+                    };
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -315,7 +324,11 @@ impl Supervisor<'_> {
         // Before the rest, so that it can finish its log.
         drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
-        process::kill_descendants();
+        if let Err(pids) = process::kill_descendants() {
+            let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+            let mut said = std::io::stderr();
+            let _ = writeln!(said, "what the agent started does not die: pid {}", pids.join(", "));
+        }
         Ok(output.report(&watched, run))
     }
 }

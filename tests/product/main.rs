@@ -52,6 +52,7 @@ mod settings;
 mod shells;
 mod state;
 mod streams;
+mod stuck;
 mod terminal;
 mod trust;
 mod update;
