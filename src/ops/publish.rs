@@ -267,8 +267,8 @@ impl Publishing<'_> {
             return Err(Refused::Final("the run has no branch".into()));
         };
         let git = self.ctx.git().map_err(|e| Refused::Later(e.to_string()))?;
-        let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
-        let imported = Imported { repository, head: head.clone(), commits: work.commits };
+        let scratch = self.ctx.root.record(&self.run.worker).scratch();
+        let imported = Imported::kept(&scratch, head, work.commits);
         let url = self.ctx.settings.clone_url(&self.run.repo);
         let at = uptime();
         let push = |held: Option<&ClaimHeld>| {
