@@ -16,7 +16,7 @@ use crate::domain::{
     BLOCKED_LABEL, Claim, ClaimHeld, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef,
     Run, Work, WorkerId, text,
 };
-use crate::git::{self, FoundClaim, Imported};
+use crate::git::{FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::process::{Uptime, uptime};
@@ -277,11 +277,9 @@ impl Publishing<'_> {
             let fence = hold.zip(next.as_ref());
             let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
             git.push(&imported, &url, branch, base, fence).map_err(|e| {
-                // Git did not even run: no word of the remote's.
-                let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
                 let why = patience::why(self.ctx, e.to_string());
-                let later = ours || looks_passing(&why) || is_full(&why);
-                if later { Refused::Later(why) } else { Refused::Final(why) }
+                let is_final = e.is_refusal() && !is_full(&why);
+                if is_final { Refused::Final(why) } else { Refused::Later(why) }
             })
         };
         let moved = match (push(self.run.claim.as_ref()), &self.hold, &self.run.claim) {
@@ -533,40 +531,4 @@ fn filed_line(filed: &Filed) -> String {
 fn quoted(what: &str, said: &str) -> String {
     let fence = text::fence_for(said);
     format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
-}
-
-/// Whether git's words mean that nobody answered, that the token is not accepted or that the disk is
-/// full, rather than that the push was refused.
-fn looks_passing(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    let signs = [
-        "could not resolve",
-        "failed to connect",
-        "couldn't connect",
-        "connection refused",
-        "connection reset",
-        "connection timed out",
-        "timed out",
-        "operation too slow",
-        "not closed cleanly",
-        "non-properly terminated",
-        "ssl_error_syscall",
-        "empty reply",
-        "transfer closed",
-        "unexpected disconnect",
-        "recv failure",
-        "send failure",
-        "early eof",
-        "no space left on device",
-        "the remote end hung up",
-        "authentication failed",
-        "could not read username",
-        "error: 401",
-        "error: 500",
-        "error: 502",
-        "error: 503",
-        "error: 504",
-        "error: 429",
-    ];
-    signs.iter().any(|sign| said.contains(sign))
 }
