@@ -1,7 +1,7 @@
 //! The end of a run on GitHub: push, pull request, comment, labels. A step (see
 //! [`step`](super::step)): it can be done again, because every effect is looked up first.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::claim;
@@ -48,6 +48,8 @@ pub struct Published {
     pub filed: Vec<Filed>,
     /// Whether our labels are on the issue and stay there.
     pub labels_left: bool,
+    /// When the issue had last changed as they were on it, by GitHub's clock.
+    pub labelled_at: Option<Timestamp>,
     /// What could not be said, and why.
     pub unsaid: Vec<String>,
 }
@@ -490,6 +492,12 @@ impl Publishing<'_> {
         }
         // Words alone do not settle what an earlier run was blocked by: that label stays.
         self.done.labels_left = block && blocked || earlier && !self.run.kind.publishes_commits();
+        if self.done.labels_left {
+            // Whoever takes them off changes it after that, whatever the clock of this host says.
+            let seen = self.github.issue(repo, issue).await.ok();
+            let seen = seen.filter(|issue| issue.has_label(BLOCKED_LABEL));
+            self.done.labelled_at = seen.map(|issue| issue.updated_at);
+        }
         Ok(())
     }
 }

@@ -256,6 +256,7 @@ impl Supervisor<'_> {
                     }
                     self.run.pr = done.pr;
                     self.run.labels_left = done.labels_left;
+                    self.run.labelled_at = done.labelled_at;
                     self.run.filed = done.filed;
                     self.run.unsaid = done.unsaid;
                     return Ok(());
