@@ -158,10 +158,17 @@ fn a_machine_in_order_passes() {
     answer.says("workers", "ok: 1 made", "");
     answer.says("token", "ok: of octo at http://", "from the token file; scopes: repo, gist");
     answer.says("repository octo/app", "ok: the token may label and push", "");
-    answer.says("rate limit", "ok: ", " UTC");
-    assert!(
-        answer.of("rate limit").contains(" of 5000 requests left this hour, until "),
-        "{answer}"
+    // Who the token is of, and the repository.
+    answer.says(
+        "rate limit",
+        "ok: 2 requests used this hour, 4998 of 5000 left, until ",
+        " UTC; this took 2 of them, and 0 more were free (304)",
+    );
+    machine.hub.inject(Fault::answer("GET", "/repos/octo/app", 304));
+    machine.doctor().says(
+        "rate limit",
+        "ok: 3 requests used",
+        "took 1 of them, and 1 more were free (304)",
     );
     answer.says("cron", "ok: */5 * * * * claude-workers assign -q", "");
 }

@@ -238,6 +238,9 @@ pub struct Run {
     /// Whether `worker:NN` and `blocked` were really put on the issue at the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub labels_left: bool,
+    /// When the issue had last changed as they were on it, by GitHub's clock. `None`: it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled_at: Option<Timestamp>,
     /// What of the ending could not be brought to GitHub, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsaid: Vec<String>,

@@ -10,7 +10,7 @@ use super::{Error, io_error};
 use crate::config::env;
 use crate::failpoint::{Trouble, around, place};
 use crate::process::{Captured, begin, command};
-use crate::store::{TEMPORARY, make_private_dir, rename_new};
+use crate::store::{TEMPORARY, make_private_dir, rename_new, sync_tree};
 
 /// What the host's git needs to know of the world.
 #[derive(Debug, Clone)]
@@ -171,6 +171,7 @@ impl Host {
         let new = half.path().join("new");
         let dir = new.display().to_string();
         self.local(what, None, &["init", "--quiet", "--bare", "--template=", "--", &dir], b"")?;
+        sync_tree(&new).map_err(io_error("sync", &new))?;
         match around(
             Trouble::Disk,
             || format!("rename {}", place(repository)),
@@ -213,6 +214,8 @@ impl Host {
         }
         git.args(["-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]);
         git.args(["-c", "maintenance.auto=false", "-c", "protocol.ext.allow=never"]);
+        // By itself it leaves small objects and refs to the system, and a power loss empties them.
+        git.args(["-c", "core.fsync=all"]);
         for setting in config {
             git.args(["-c", setting]);
         }

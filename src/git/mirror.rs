@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Host, io_error};
 use crate::domain::BranchName;
 use crate::failpoint::{Trouble, around};
-use crate::store::{make_private_dir, read_bounded, write_private};
+use crate::store::{make_private_dir, read_bounded, sync_dir, write_private};
 
 /// A mirror, up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,7 @@ impl Host {
             self.make_bare("make the mirror", path)?;
         }
         remove_stale_locks(path);
+        let before = directories(path);
         let args = [
             "fetch",
             "--quiet",
@@ -131,6 +132,12 @@ impl Host {
         self.remote(&format!("fetch {url}"), Some(path), url, &args)?;
         let head = format!("refs/heads/{default}");
         self.local("set the mirror's HEAD", Some(path), &["symbolic-ref", "HEAD", &head], &[])?;
+        // Git makes files durable, and leaves their names to the file system. What says that they
+        // are there is written next.
+        let new = directories(path).into_iter().filter(|(dir, at)| before.get(dir) != Some(at));
+        for (dir, _) in new {
+            sync_dir(&dir).map_err(io_error("sync", &dir))?;
+        }
         Ok(())
     }
 }
@@ -189,6 +196,20 @@ fn remove_stale_locks(dir: &Path) {
             let _ = fs::remove_file(&path);
         }
     }
+}
+
+/// A directory and those in it, with the time of their last change.
+fn directories(dir: &Path) -> BTreeMap<PathBuf, Option<SystemTime>> {
+    let mut all = BTreeMap::new();
+    let mut next = vec![dir.to_owned()];
+    while let Some(dir) = next.pop() {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        next.extend(dirs.map(|entry| entry.path()));
+        let changed = fs::symlink_metadata(&dir).and_then(|meta| meta.modified()).ok();
+        all.insert(dir, changed);
+    }
+    all
 }
 
 fn read_seen(path: &Path) -> Option<Seen> {

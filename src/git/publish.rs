@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Error, Fence, FoundClaim, Host, Mirror, io_error};
 use crate::domain::{BranchName, Claim};
 use crate::failpoint::{Trouble, around};
-use crate::store::{make_private_dir, remove_dir_all};
+use crate::store::{make_private_dir, remove_dir_all, sync_tree};
 
 /// Commits of a run, checked, in a bare repository of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,17 @@ pub struct Imported {
     pub head: String,
     /// Commits over the base, counted by us.
     pub commits: u64,
+}
+
+/// The name of their repository.
+const REPOSITORY: &str = "publish.git";
+
+impl Imported {
+    /// Those that an earlier [`Host::import`] into `scratch` has left.
+    #[must_use]
+    pub fn kept(scratch: &Path, head: &str, commits: u64) -> Self {
+        Self { repository: scratch.join(REPOSITORY), head: head.to_owned(), commits }
+    }
 }
 
 /// A pack of a run that is larger is not published.
@@ -44,7 +55,7 @@ impl Host {
         if !is_object_id(head) || !is_object_id(base) {
             return Err(unexpected("a commit id is malformed"));
         }
-        let repository = scratch.join("publish.git");
+        let repository = scratch.join(REPOSITORY);
         remove_dir_all(&repository).map_err(|e| unexpected(&e.to_string()))?;
         make_private_dir(scratch).map_err(|e| unexpected(&e.to_string()))?;
         let dir = repository.display().to_string();
@@ -60,20 +71,33 @@ impl Host {
         let ancestry = ["merge-base", "--is-ancestor", base, head];
         self.local(what, Some(&repository), &ancestry, &[])
             .map_err(|_| unexpected("they do not descend from the commit that the run began at"))?;
-        let not_base = format!("^{base}");
-        let connected = ["rev-list", "--objects", "--quiet", head, &not_base, "--"];
-        self.local(what, Some(&repository), &connected, &[])?;
-        let count = self.local(
-            what,
-            Some(&repository),
-            &["rev-list", "--count", head, &not_base, "--"],
-            &[],
-        )?;
+        self.connected(what, &repository, head, base)?;
+        let over_base = ["rev-list", "--count", head, &format!("^{base}"), "--"];
+        let count = self.local(what, Some(&repository), &over_base, &[])?;
         let commits = String::from_utf8_lossy(&count)
             .trim()
             .parse()
             .map_err(|_| unexpected("git counted something that is not a number"))?;
+        // What comes next is that the record says so.
+        let sync = || sync_tree(scratch);
+        around(Trouble::Disk, || "sync publish.git".into(), sync)
+            .map_err(io_error("sync", scratch))?;
         Ok(Imported { repository, head: head.to_owned(), commits })
+    }
+
+    /// Whether everything is there between `base` and `head`.
+    fn connected(&self, what: &str, dir: &Path, head: &str, base: &str) -> Result<(), Error> {
+        let args = ["rev-list", "--objects", "--quiet", head, &format!("^{base}"), "--"];
+        self.local(what, Some(dir), &args, &[]).map(drop)
+    }
+
+    /// Whether what was imported is there no more, or damaged.
+    #[must_use]
+    pub fn has_lost(&self, imported: &Imported, base: &str) -> bool {
+        let Imported { repository, head, .. } = imported;
+        let connected = self.connected("look at the imported commits", repository, head, base);
+        // That git could not be run says nothing of them.
+        matches!(connected, Err(Error::Failed { .. }))
     }
 
     /// Pushes the imported commits as `branch`, a branch that must not be there yet: never to a name

@@ -6,18 +6,19 @@
 //! and a failure to write is not an error. Files are replaced whole (0600, in directories of
 //! 0700), so that readers see one version or the other.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint::{Trouble, around, place};
-use crate::store::{TEMPORARY, read_bounded};
+use crate::store::{TEMPORARY, make_private_dir, open_in_place, read_bounded, remove_file};
 
 const VERSION: u32 = 1;
 /// No list of issues comes near this size.
@@ -129,6 +130,26 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     let file = around(Trouble::Disk, || format!("write {}", place(path)), write)?;
     let replace = || file.persist(path).map(drop).map_err(|e| e.error);
     around(Trouble::Disk, || format!("replace {}", place(path)), replace)
+}
+
+/// How often a lock is tried for. Who has it lets go within a millisecond, unless it is stopped.
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// The file, made if need be, while no other process has it so. Nothing, where that cannot be had.
+pub(super) async fn locked(path: &Path) -> Option<File> {
+    make_private_dir(path.parent()?).ok()?;
+    let open = || open_in_place(path, File::options().read(true).write(true));
+    // Something else may be in its place.
+    let file = open().or_else(|_| remove_file(path).and_then(|()| open())).ok()?;
+    for _ in 0..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Some(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN_TRIES).await,
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{read_json, write_json};
+use super::disk::{locked, read_json, write_json};
 
 const VERSION: u32 = 1;
 /// The least pause where GitHub names none, by its own advice.
@@ -154,14 +154,18 @@ impl Limits {
         self.last().filter(|c| c.until > now && c.until.duration_since(now) <= AT_MOST)
     }
 
-    /// Notes that a limit was met at `now`.
-    pub(super) fn meet(
+    /// Notes that a limit was met at `now`, and returns the pause that holds then: an earlier one that
+    /// is longer is not cut short by the answer to what was on its way when it began.
+    pub(super) async fn meet(
         &self,
         now: Timestamp,
         kind: LimitKind,
         headers: &HeaderMap,
         message: String,
     ) -> Cooldown {
+        // It stays. The file itself is replaced.
+        let _alone = locked(&self.path.with_extension("lock")).await;
+        let longer = self.current(now);
         let before = self.last().filter(|c| now.duration_since(c.until) <= SAME_TROUBLE);
         let (wait, strikes) = if let Some(wait) = told(now, headers) {
             (wait.min(AT_MOST), 0)
@@ -170,7 +174,11 @@ impl Limits {
             (guessed(strikes, jitter()), strikes.saturating_add(1))
         };
         let until = now.checked_add(wait).unwrap_or(now);
-        let mut cooldown = Cooldown { until, kind, why: message, strikes };
+        let met = Cooldown { until, kind, why: message, strikes };
+        let mut cooldown = match longer.filter(|longer| longer.until > until) {
+            Some(longer) => Cooldown { strikes: strikes.max(longer.strikes), ..longer },
+            None => met,
+        };
         let mut file = self.file();
         file.version = VERSION;
         file.tokens.retain(|_, c| now.duration_since(c.until) <= SAME_TROUBLE);
@@ -193,6 +201,17 @@ mod tests {
 
     fn now() -> Timestamp {
         "2026-11-21T07:15:00Z".parse().unwrap()
+    }
+
+    fn meet(
+        limits: &Limits,
+        now: Timestamp,
+        kind: LimitKind,
+        headers: &HeaderMap,
+        message: &str,
+    ) -> Cooldown {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(limits.meet(now, kind, headers, message.to_owned()))
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -247,7 +266,7 @@ mod tests {
     fn limits_in_a_row_wait_longer_and_a_quiet_hour_forgets() {
         let dir = tempfile::tempdir().unwrap();
         let new = || Limits::new(dir.path().join("cooldown.json"), "k".into());
-        let meet = |at| new().meet(at, LimitKind::Secondary, &HeaderMap::new(), String::new());
+        let meet = |at| meet(&new(), at, LimitKind::Secondary, &HeaderMap::new(), "");
         let first = meet(now());
         assert!(first.until.duration_since(now()) >= SignedDuration::from_secs(60));
         let second = meet(first.until);
@@ -258,15 +277,45 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_never_cut_short_by_what_was_on_its_way_when_it_began() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = |key: &str| Limits::new(dir.path().join("cooldown.json"), key.into());
+        let told = headers(&[("retry-after", "2400")]);
+        let long = meet(&new("k"), now(), LimitKind::Primary, &told, "used up");
+        for (kind, words) in [
+            (LimitKind::Secondary, HeaderMap::new()),
+            (LimitKind::Secondary, headers(&[("retry-after", "5")])),
+        ] {
+            let met = meet(&new("k"), now(), kind, &words, "slow down");
+            assert_eq!((met.until, met.kind, &*met.why), (long.until, long.kind, "used up"));
+            assert_eq!(new("k").current(now()).unwrap().until, long.until);
+        }
+        // A longer one counts, and so does what other tokens meet at the same time.
+        let told = headers(&[("retry-after", "4800")]);
+        let longer = meet(&new("k"), now(), LimitKind::Secondary, &told, "");
+        assert!(longer.until > long.until);
+        std::thread::scope(|scope| {
+            for n in 0..20 {
+                let other = new(&format!("other {n}"));
+                let words = &told;
+                scope.spawn(move || meet(&other, now(), LimitKind::Primary, words, ""));
+            }
+        });
+        assert!((0..20).all(|n| new(&format!("other {n}")).current(now()).is_some()));
+        assert_eq!(new("k").current(now()).unwrap().until, longer.until);
+        // Written by a clock that ran years ahead: that is no pause.
+        let early = now() - SignedDuration::from_hours(1000);
+        let met = meet(&new("k"), early, LimitKind::Primary, &headers(&[("retry-after", "9")]), "");
+        assert_eq!(met.until, early + SignedDuration::from_secs(9));
+    }
+
+    #[test]
     fn a_pause_holds_for_its_token_until_it_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cooldown.json");
-        let met = Limits::new(path.clone(), "k".into()).meet(
-            now(),
-            LimitKind::Primary,
-            &headers(&[("retry-after", "90")]),
-            "why".into(),
-        );
+        let limits = Limits::new(path.clone(), "k".into());
+        let told = headers(&[("retry-after", "90")]);
+        let met = meet(&limits, now(), LimitKind::Primary, &told, "why");
         let read = |key: &str, at| Limits::new(path.clone(), key.into()).current(at);
         assert_eq!(read("k", now()), Some(met.clone()));
         assert_eq!(read("other", now()), None);
@@ -290,7 +339,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let new = || Limits::new(dir.path().join("cooldown.json"), "k".into());
-            let met = new().meet(now(), LimitKind::Primary, &headers(absurd), String::new());
+            let met = meet(&new(), now(), LimitKind::Primary, &headers(absurd), "");
             assert_eq!(met.until, now() + SignedDuration::from_hours(24), "{absurd:?}");
             // By then it is over, and until then it is believed, also by another process.
             assert_eq!(new().current(now()), Some(met.clone()), "{absurd:?}");
@@ -301,7 +350,7 @@ mod tests {
     #[test]
     fn a_pause_that_cannot_be_written_holds_for_the_process_and_says_so() {
         let limits = Limits::new("/proc/nowhere/cooldown.json".into(), "k".into());
-        let met = limits.meet(now(), LimitKind::Primary, &HeaderMap::new(), "why".into());
+        let met = meet(&limits, now(), LimitKind::Primary, &HeaderMap::new(), "why");
         assert!(met.why.contains("/proc/nowhere/cooldown.json"), "{}", met.why);
         assert_eq!(limits.current(now()), Some(met));
     }

@@ -6,7 +6,7 @@
 //! what stops us (see [`limits`](super::limits)).
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -14,17 +14,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::locked;
 use crate::failpoint::{Trouble, around, place};
 use crate::process::{Uptime, uptime};
-use crate::store::{make_private_dir, open_in_place, remove_file};
 
 const VERSION: u32 = 1;
 const MAX: u64 = 1 << 20;
 /// The longest time that a write waits for its turn, in seconds.
 const LONGEST: i64 = 300;
-/// How often the lock is tried for. Who has it lets go within a millisecond, unless it is stopped.
-const TRIES: u32 = 100;
-const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// What a write is to GitHub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +108,7 @@ impl Pace {
 
     /// Takes a turn, and says how long it is until then. Where none can be had, there is no wait.
     async fn reserve(&self, weight: Weight, now: &Uptime) -> Duration {
-        let Some(mut file) = self.lock().await else { return Duration::ZERO };
+        let Some(mut file) = locked(&self.path).await else { return Duration::ZERO };
         let mut kept = read(&mut file).unwrap_or_default();
         if kept.version != VERSION || kept.boot != now.boot {
             kept = Kept { version: VERSION, boot: now.boot.clone(), ..Kept::default() };
@@ -121,6 +118,8 @@ impl Pace {
         // Those that are full again are as good as none.
         kept.tokens.retain(|_, turns| turns.changes.max(turns.content) > now.secs);
         kept.tokens.insert(self.key.clone(), after);
+        // In place: a file system may take a hundred times as long to replace a file, and half of this
+        // one is as good as none.
         let write = || {
             let json = serde_json::to_vec(&kept)?;
             file.write_all_at(&json, 0)?;
@@ -130,23 +129,6 @@ impl Pace {
             Ok(()) => Duration::from_secs(wait.unsigned_abs()),
             Err(_) => Duration::ZERO,
         }
-    }
-
-    /// The file, while no other process decides. It is written in place: a file system may take a
-    /// hundred times as long to replace one, and half of it is as good as none.
-    async fn lock(&self) -> Option<File> {
-        make_private_dir(self.path.parent()?).ok()?;
-        let open = || open_in_place(&self.path, File::options().read(true).write(true));
-        // Something else may be in its place.
-        let file = open().or_else(|_| remove_file(&self.path).and_then(|()| open())).ok()?;
-        for _ in 0..TRIES {
-            match file.try_lock() {
-                Ok(()) => return Some(file),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(BETWEEN_TRIES).await,
-                Err(TryLockError::Error(_)) => return None,
-            }
-        }
-        None
     }
 }
 

@@ -117,7 +117,7 @@ impl GitHub {
     /// Asks, and returns the answer if it is a success or 304.
     pub(super) async fn send(&self, ask: &Ask) -> Result<Answer, Error> {
         let answer = self.exchange(ask).await?;
-        self.success(ask, answer)
+        self.success(ask, answer).await
     }
 
     /// Asks, and parses the answer.
@@ -142,7 +142,7 @@ impl GitHub {
                 to: self.safe(&found.place(), 200),
             });
         }
-        let answer = self.success(ask, answer)?;
+        let answer = self.success(ask, answer).await?;
         self.parse(ask, &answer)
     }
 
@@ -294,16 +294,16 @@ impl GitHub {
         Ok(slot.insert(client).clone())
     }
 
-    fn success(&self, ask: &Ask, answer: Answer) -> Result<Answer, Error> {
+    async fn success(&self, ask: &Ask, answer: Answer) -> Result<Answer, Error> {
         let asked_whether_changed = ask.etag.is_some();
         match answer.status {
             StatusCode::NOT_MODIFIED if asked_whether_changed => Ok(answer),
             s if s.is_success() => Ok(answer),
-            _ => Err(self.refusal(ask, &answer)),
+            _ => Err(self.refusal(ask, &answer).await),
         }
     }
 
-    fn refusal(&self, ask: &Ask, answer: &Answer) -> Error {
+    async fn refusal(&self, ask: &Ask, answer: &Answer) -> Error {
         let what = ask.what.clone();
         let said = serde_json::from_slice::<wire::Refusal>(&answer.body).unwrap_or_default();
         let message = match self.safe(&said.text(), 500) {
@@ -312,7 +312,8 @@ impl GitHub {
         };
         if let Some(kind) = limits::recognise(answer.status, &answer.headers, &message) {
             let met = self.limits.meet(Timestamp::now(), kind, &answer.headers, message);
-            return Error::RateLimited { until: met.until, kind, why: met.why };
+            let met = met.await;
+            return Error::RateLimited { until: met.until, kind: met.kind, why: met.why };
         }
         if answer.is_redirect() {
             let to = answer.header(LOCATION.as_str()).unwrap_or("a place it does not name");

@@ -356,6 +356,7 @@ fn record(
         pr: None,
         filed: Vec::new(),
         labels_left: false,
+        labelled_at: None,
         unsaid: Vec::new(),
         ended_at: None,
         clock_set_secs: 0,

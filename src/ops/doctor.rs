@@ -468,8 +468,14 @@ async fn token(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     if let (Some(remaining), Some(limit)) = (usage.remaining, usage.limit) {
         let until = usage.reset.map(|at| format!(", until {}", at.strftime("%H:%M UTC")));
         let until = until.unwrap_or_default();
-        let left = format!("{remaining} of {limit} requests left this hour{until}");
-        checks.push(check("rate limit", Grade::Ok, left, None));
+        let found = format!(
+            "{} requests used this hour, {remaining} of {limit} left{until}; this took {} of them, \
+             and {} more were free (304)",
+            limit.saturating_sub(remaining),
+            usage.requests - usage.not_modified,
+            usage.not_modified
+        );
+        checks.push(check("rate limit", Grade::Ok, found, None));
     }
     checks
 }

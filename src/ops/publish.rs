@@ -1,7 +1,7 @@
 //! The end of a run on GitHub: push, pull request, comment, labels. A step (see
 //! [`step`](super::step)): it can be done again, because every effect is looked up first.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::claim;
@@ -16,7 +16,7 @@ use crate::domain::{
     BLOCKED_LABEL, Claim, ClaimHeld, ClaimState, Ended, Filed, IssueNumber, Kind, Outcome, PullRef,
     Run, Work, WorkerId, text,
 };
-use crate::git::{self, FoundClaim, Imported};
+use crate::git::{FoundClaim, Imported};
 use crate::github::{Comment, Error, ErrorKind, GitHub, NewPull};
 use crate::plan::{NOT_STARTED_MAX, issues, not_started_in_a_row};
 use crate::process::{Uptime, uptime};
@@ -48,6 +48,8 @@ pub struct Published {
     pub filed: Vec<Filed>,
     /// Whether our labels are on the issue and stay there.
     pub labels_left: bool,
+    /// When the issue had last changed as they were on it, by GitHub's clock.
+    pub labelled_at: Option<Timestamp>,
     /// What could not be said, and why.
     pub unsaid: Vec<String>,
 }
@@ -274,8 +276,8 @@ impl Publishing<'_> {
             return Err(Refused::Final("the run has no branch".into()));
         };
         let git = self.ctx.git().map_err(|e| Refused::Later(e.to_string()))?;
-        let repository = self.ctx.root.record(&self.run.worker).scratch().join("publish.git");
-        let imported = Imported { repository, head: head.clone(), commits: work.commits };
+        let scratch = self.ctx.root.record(&self.run.worker).scratch();
+        let imported = Imported::kept(&scratch, head, work.commits);
         let url = self.ctx.settings.clone_url(&self.run.repo);
         let at = uptime();
         let push = |held: Option<&ClaimHeld>| {
@@ -284,11 +286,9 @@ impl Publishing<'_> {
             let fence = hold.zip(next.as_ref());
             let fence = fence.map(|((hold, held), next)| hold.fence(held, next));
             git.push(&imported, &url, branch, base, fence).map_err(|e| {
-                // Git did not even run: no word of the remote's.
-                let ours = matches!(e, git::Error::Start { .. } | git::Error::Io { .. });
                 let why = patience::why(self.ctx, e.to_string());
-                let later = ours || looks_passing(&why) || is_full(&why);
-                if later { Refused::Later(why) } else { Refused::Final(why) }
+                let is_final = e.is_refusal() && !is_full(&why);
+                if is_final { Refused::Final(why) } else { Refused::Later(why) }
             })
         };
         let moved = match (push(self.run.claim.as_ref()), &self.hold, &self.run.claim) {
@@ -499,6 +499,12 @@ impl Publishing<'_> {
         }
         // Words alone do not settle what an earlier run was blocked by: that label stays.
         self.done.labels_left = block && blocked || earlier && !self.run.kind.publishes_commits();
+        if self.done.labels_left {
+            // Whoever takes them off changes it after that, whatever the clock of this host says.
+            let seen = self.github.issue(repo, issue).await.ok();
+            let seen = seen.filter(|issue| issue.has_label(BLOCKED_LABEL));
+            self.done.labelled_at = seen.map(|issue| issue.updated_at);
+        }
         Ok(())
     }
 }
@@ -543,40 +549,4 @@ fn filed_line(filed: &Filed) -> String {
 fn quoted(what: &str, said: &str) -> String {
     let fence = text::fence_for(said);
     format!("{what}:\n{fence}text\n{}\n{fence}", said.trim())
-}
-
-/// Whether git's words mean that nobody answered, that the token is not accepted or that the disk is
-/// full, rather than that the push was refused.
-fn looks_passing(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    let signs = [
-        "could not resolve",
-        "failed to connect",
-        "couldn't connect",
-        "connection refused",
-        "connection reset",
-        "connection timed out",
-        "timed out",
-        "operation too slow",
-        "not closed cleanly",
-        "non-properly terminated",
-        "ssl_error_syscall",
-        "empty reply",
-        "transfer closed",
-        "unexpected disconnect",
-        "recv failure",
-        "send failure",
-        "early eof",
-        "no space left on device",
-        "the remote end hung up",
-        "authentication failed",
-        "could not read username",
-        "error: 401",
-        "error: 500",
-        "error: 502",
-        "error: 503",
-        "error: 504",
-        "error: 429",
-    ];
-    signs.iter().any(|sign| said.contains(sign))
 }

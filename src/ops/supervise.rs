@@ -23,13 +23,13 @@ use super::publish::PublishAnswer;
 use super::reconcile::{cgroup_name, clock, next};
 use super::secrets;
 use super::step;
-use super::verify::verify;
+use super::verify::{has_lost_its_commits, verify};
 use super::{Context, Exit, Failure};
 use crate::domain::redact::{Redactor, Stream};
 use crate::domain::{AgentReport, Ended, JailMode, Outcome, Phase, Run, WorkerId, text};
 use crate::executor::Reader;
 use crate::failpoint::{Effect, Trouble};
-use crate::plan::reconcile::{Action, another};
+use crate::plan::reconcile::{Action, Way, another};
 use crate::process::{self, End, Uptime, Watched, cgroup};
 use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
@@ -49,6 +49,10 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
         (run.pid, run.pid_start, run.boot_id) = (Some(me.pid), Some(me.start), Some(me.boot_id));
     }
     match next(ctx, &run)? {
+        // The clone has them still.
+        Action::TakeUp(Way::Publish) if has_lost_its_commits(ctx, &run) => {
+            run.carry_on(Way::Verify, Timestamp::now());
+        }
         Action::TakeUp(way) => run.carry_on(way, Timestamp::now()),
         // It died with everything said and its record written.
         Action::Finish => run.phase = Phase::Publishing,
@@ -262,6 +266,7 @@ impl Supervisor<'_> {
                     }
                     self.run.pr = done.pr;
                     self.run.labels_left = done.labels_left;
+                    self.run.labelled_at = done.labelled_at;
                     self.run.filed = done.filed;
                     self.run.unsaid = done.unsaid;
                     return Ok(());

@@ -78,6 +78,15 @@ pub(super) fn verify(
 /// agent left can kill who looks at it, too.
 const MAX_LOOKS: u32 = 100;
 
+/// Whether the commits that a run is about to publish are lost, but for the worker's clone.
+pub(super) fn has_lost_its_commits(ctx: &Context, run: &Run) -> bool {
+    let head = run.work.as_ref().and_then(|work| work.head.as_ref().zip(Some(work.commits)));
+    let (Some((head, commits)), Some(base)) = (head, &run.base_sha) else { return false };
+    let imported = Imported::kept(&ctx.root.record(&run.worker).scratch(), head, commits);
+    run.outcome() == Some(Outcome::Succeeded)
+        && ctx.git().is_ok_and(|git| git.has_lost(&imported, base))
+}
+
 /// Collects inside the jail and imports outside. The count of commits is the host's own.
 fn collect(
     ctx: &Context,

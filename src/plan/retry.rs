@@ -18,8 +18,8 @@ pub fn not_started_in_a_row(runs: &[Run]) -> usize {
 /// Whether the earlier runs of an issue, oldest first, speak against another one now.
 ///
 /// A run that ended for a person to look at is in the way until that person takes our labels off;
-/// that they are gone is believed only of a reading younger than the run's end, and only if they
-/// had really been put on.
+/// that they are gone is believed only of a reading younger than the one that had them, and only if
+/// they had really been put on.
 #[must_use]
 pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Skip> {
     // One that ended well is not undone by another that came after it.
@@ -47,10 +47,15 @@ pub fn history_refuses(runs: &[Run], issue: &Issue, now: Timestamp) -> Option<Sk
     }
 }
 
-/// Whether nobody has taken our labels off since. An end in the future is a clock that was wrong
-/// then: it says nothing of how old the reading is (and who dispatches reads again).
+/// Whether nobody has taken our labels off since. Where the record does not say what time it was at
+/// GitHub then, the run's end stands for it, by this host's clock. An end in the future is a clock that
+/// was wrong then: it says nothing of how old the reading is (and who dispatches reads again).
 fn still_waits(last: &Run, issue: &Issue, (ended_at, now): (Timestamp, Timestamp)) -> bool {
-    !last.labels_left || (ended_at <= now && issue.updated_at <= ended_at)
+    let changed = match last.labelled_at {
+        Some(at) => issue.updated_at > at,
+        None => ended_at > now || issue.updated_at > ended_at,
+    };
+    !(last.labels_left && changed)
 }
 
 /// 5, 10, 20, 40 minutes.
@@ -132,6 +137,19 @@ mod tests {
         // It ended by a clock that ran a year ahead.
         failed.ended_at = Some(at(500_000));
         assert_eq!(history_refuses(&[failed], &issue(20), at(30)), None);
+    }
+
+    #[test]
+    fn whether_the_labels_were_taken_off_is_told_by_githubs_clock_alone() {
+        // This host's clock is ahead of GitHub's, behind it, or right.
+        for ended in [10, 40, 60, 500_000] {
+            let mut failed = run(Outcome::Failed, ended);
+            (failed.labels_left, failed.labelled_at) = (true, Some(at(20)));
+            let refused = |updated| {
+                history_refuses(std::slice::from_ref(&failed), &issue(updated), at(50)).is_some()
+            };
+            assert_eq!([19, 20, 21].map(refused), [true, true, false], "{ended}");
+        }
     }
 
     #[test]

@@ -56,8 +56,28 @@ fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), Error> {
 }
 
 /// Makes the entries of a directory durable.
-pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Makes a directory of ours durable, with everything in it.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn sync_tree(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            sync_tree(&entry.path())?;
+        } else if kind.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_dir(dir)
 }
 
 /// Renames to a name that is free.

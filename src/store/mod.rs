@@ -28,11 +28,11 @@ mod spread;
 mod tools;
 mod workers;
 
-pub(crate) use atomic::rename_new;
 pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
     remove_dir_all, remove_file, write_memory, write_private,
 };
+pub(crate) use atomic::{rename_new, sync_dir, sync_tree};
 pub use claims::{
     claims_are_due, claims_repository, forget_claims_repository, host_id, unchanged_for,
 };

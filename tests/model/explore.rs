@@ -104,7 +104,7 @@ pub(crate) fn explore(cfg: Config) -> Found {
         }
         let all = next(&state, cfg);
         steps += all.len();
-        if is_good(&state, cfg) || all.is_empty() {
+        if is_good(&state, cfg) {
             good.push(here);
         }
         for (step, state) in all {

@@ -56,6 +56,7 @@ enum Variant {
     LateAtFirst,
     LateWhenKept,
     RemovedWithoutLease,
+    TriedForEver,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,8 @@ struct Config {
     gc: bool,
     /// Faults that may happen.
     faults: u8,
+    /// No agent can do it.
+    hopeless: bool,
     variant: Variant,
 }
 
@@ -84,6 +87,11 @@ impl Config {
 
     fn name(self, worker: u8) -> u8 {
         if self.same_names { 0 } else { worker }
+    }
+
+    /// A worker that has more behind it begins no other: each fault may cost one.
+    fn most_runs(self) -> usize {
+        usize::from(self.faults).max(2)
     }
 
     fn is(self, variant: Variant) -> bool {
@@ -101,11 +109,13 @@ const TWO_HOSTS: Config = Config {
     gone: false,
     gc: false,
     faults: 1,
+    hopeless: false,
     variant: Variant::AsItIs,
 };
 const SAME_NAMES: Config = Config { same_names: true, faults: 0, ..TWO_HOSTS };
 const ONE_LEFT: Config = Config { gone: true, faults: 3, ..TWO_HOSTS };
 const COLLECTED: Config = Config { gc: true, ..TWO_HOSTS };
+const HOPELESS: Config = Config { hopeless: true, ..TWO_HOSTS };
 const ONE_HOST: Config = Config { same_host: true, ..TWO_HOSTS };
 
 #[track_caller]
@@ -142,6 +152,11 @@ fn nor_when_claims_that_are_done_are_collected() {
 }
 
 #[test]
+fn an_issue_that_no_agent_can_do_comes_to_wait_for_a_person() {
+    holds(HOPELESS);
+}
+
+#[test]
 fn whatever_is_left_out_is_missed() {
     use Variant as V;
     let quiet = Config { faults: 0, ..TWO_HOSTS };
@@ -166,6 +181,7 @@ fn whatever_is_left_out_is_missed() {
         (Config { faults: 0, ..COLLECTED }, V::LateAtFirst),
         (COLLECTED, V::LateWhenKept),
         (Config { faults: 0, ..COLLECTED }, V::RemovedWithoutLease),
+        (Config { faults: 0, ..HOPELESS }, V::TriedForEver),
     ];
     let mut caught = 0;
     for (cfg, variant) in cases {

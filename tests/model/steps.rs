@@ -27,10 +27,6 @@ pub(crate) fn next(state: &State, cfg: Config) -> Vec<(Step, State)> {
 
 fn possible(state: &State, cfg: Config) -> Vec<(Step, State)> {
     let mut out = Vec::new();
-    // More of the same is not looked at.
-    if state.disks.iter().any(|disk| disk.archive.len() > 2) {
-        return out;
-    }
     // What only its own disk sees need not be tried in every order with what the other host does.
     let alone = |p: &Process| !cfg.same_host && p.at.is_local();
     if let Some(i) = state.processes.iter().position(alone) {
@@ -85,6 +81,10 @@ fn begin(state: &State, cfg: Config, worker: u8, out: &mut Vec<(Step, State)>) {
     state.processes.push(new);
     let i = state.processes.len() - 1;
     if lists {
+        // More of the same is not looked at: what was tried so often without an end has none.
+        if state.disks[usize::from(worker)].archive.len() > cfg.most_runs() {
+            return;
+        }
         Turn { state: &state, i, cfg, out }.take();
     } else {
         state.processes.sort_by_key(|p| p.worker);
@@ -419,6 +419,7 @@ fn closer(s: &mut State, p: &mut Process, cfg: Config, listed: Listed) {
         .map(|old| REAL.run(cfg, &old.task))
         .collect();
     let skip = history_refuses(&runs, &REAL.issue(listed), hours(24));
+    let skip = skip.filter(|_| !cfg.is(Variant::TriedForEver));
     let pull = || s.remote.pulls.contains(&0).then(|| Skip::HasPull(String::new()));
     let verdict = skip.or_else(pull).map_or(Verdict::Eligible, Verdict::Refused);
     let free = s.disks[usize::from(p.worker)].task.is_none() && !s.is_locked(p.worker);

@@ -7,7 +7,7 @@ use crate::steps::{
     Told, Turn, claim_first, is_ours, lost, put_label, refused, relieve, take_label, task_is_late,
 };
 use crate::world::{Agent, Archived, At, Held, Process, REAL, Record, State, TTL, worker_of};
-use crate::{Variant, recover};
+use crate::{Config, Variant, recover};
 
 /// Something is brought to GitHub that only the holder of the issue may bring there.
 fn publishes(s: &mut State, p: &Process) {
@@ -82,6 +82,9 @@ impl Turn<'_> {
             }),
             At::Agent => {
                 for agent in [Agent::Committed, Agent::Failed] {
+                    if cfg.hopeless && agent == Agent::Committed {
+                        continue;
+                    }
                     self.save("saw its agent end", |p| {
                         phase(p, Phase::Verifying);
                         p.task.iter_mut().for_each(|t| t.agent = Some(agent));
@@ -241,7 +244,7 @@ impl Turn<'_> {
                     && not_started_in_a_row(&runs) + 1 < NOT_STARTED_MAX;
                 let said =
                     s.remote.comments.contains(&task.run) && !cfg.is(Variant::CommentWithoutLook);
-                p.at = if silent || said { after_comment(p) } else { At::Comment };
+                p.at = if silent || said { after_comment(p, cfg) } else { At::Comment };
             }),
             At::Comment => {
                 let effect = |s: &mut State, p: &mut Process| {
@@ -250,7 +253,7 @@ impl Turn<'_> {
                     s.touch();
                 };
                 self.request("comments", effect, |_, p, told| {
-                    p.at = if told == Told::Done { after_comment(p) } else { At::Publish };
+                    p.at = if told == Told::Done { after_comment(p, cfg) } else { At::Publish };
                 });
             }
             At::Block => {
@@ -320,9 +323,9 @@ fn phase(p: &mut Process, phase: Phase) {
     p.task.iter_mut().for_each(|task| task.phase = phase);
 }
 
-fn after_comment(p: &Process) -> At {
+fn after_comment(p: &Process, cfg: Config) -> At {
     match p.task.and_then(|t| t.ended) {
-        Some(Outcome::Failed) => At::Block,
+        Some(Outcome::Failed) if !cfg.is(Variant::TriedForEver) => At::Block,
         _ => At::Off,
     }
 }

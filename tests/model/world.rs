@@ -488,6 +488,7 @@ impl Real {
             ended_at: task.ended.map(|_| hours(1)),
             pr: task.pull.then(pull),
             labels_left: task.labels_left,
+            labelled_at: task.labels_left.then(|| hours(1)),
             ..self.run.clone()
         }
     }

@@ -292,3 +292,25 @@ fn a_clock_that_jumps_a_year_ends_nothing_removes_nothing_and_lets_nobody_wait()
         assert!(idle.iter().all(|w| matches!(w.state, State::Idle)), "{about}");
     }
 }
+
+#[test]
+fn an_issue_is_free_when_a_person_took_the_labels_off_though_the_hosts_clock_is_ahead() {
+    let Some(library) = faketime() else { return };
+    let world = World::new();
+    fs::write(world.dir.join("clock"), "+1h").unwrap();
+    world.issue("One");
+    world.agent("exit 1");
+    by_clock(&world, &library, &["assign"]).ok();
+    world.quiet();
+    let run = world.last_run();
+    let ended = run.ended_at.unwrap();
+    assert!(ended > jiff::Timestamp::now() + jiff::SignedDuration::from_mins(50), "{ended}");
+    assert!(run.labelled_at.is_some_and(|at| at < ended), "{run:?}");
+    for label in world.labels(1) {
+        world.hub.unlabel(APP, 1, &label, "octo").unwrap();
+    }
+    world.agent("commit c d");
+    by_clock(&world, &library, &["assign"]).ok().says("octo/app#1");
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Failed, Outcome::Succeeded]);
+}

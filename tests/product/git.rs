@@ -3,7 +3,7 @@
 use claude_workers::domain::Outcome;
 use claude_workers::fakehub::Fault;
 
-use crate::world::{APP, TRUNK, World};
+use crate::world::{APP, Config, TRUNK, World};
 
 /// Runs git in GitHub's own bare repository.
 fn at_github(world: &World, args: &[&str]) -> String {
@@ -35,6 +35,34 @@ fn a_push_that_the_remote_refuses_fails_and_says_why() {
     world.cron(&["dispatch", "-r", APP, "-i", "1"]).ok();
     world.quiet();
     assert_eq!(world.pulls().len(), 1);
+}
+
+#[test]
+fn a_push_that_a_server_or_what_is_before_it_does_not_take_just_now_is_tried_again() {
+    let codes = [408, 520];
+    let world = World::with(&Config::default(), &["01", "02"]);
+    world.agent("mark start; until [ -e $HOME/go ]; do sleep 0.05; done; commit a b");
+    for _ in codes {
+        world.issue("One");
+    }
+    world.cron(&["assign"]).ok();
+    world.wait_until("the agents are at work", || world.marks().len() == codes.len());
+    for code in codes {
+        world.hub.inject(Fault::answer("POST", "/git-receive-pack", code));
+    }
+    for id in ["01", "02"] {
+        std::fs::write(world.home(id).join("go"), "").unwrap();
+    }
+    world.quiet();
+    let seen = world
+        .hub
+        .exchanges()
+        .into_iter()
+        .filter(|e| e.status.is_some_and(|s| codes.contains(&s)))
+        .count();
+    assert_eq!(seen, codes.len());
+    assert_eq!(world.outcomes(), [Outcome::Succeeded; 2], "{:?}", world.last_run().ended);
+    assert_eq!(world.pulls().len(), 2);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod config;
 mod described;
 mod dispatch;
 mod drift;
+mod durable;
 mod economy;
 mod egress;
 mod egress_tls;
