@@ -216,9 +216,7 @@ mod tests {
             format!(
                 "remote: Write access to repository not granted.\n{url}The requested URL returned error: 403"
             ),
-            format!(
-                "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found"
-            ),
+            "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found".to_owned(),
             rpc(413, 22),
         ] {
             assert!(is_refusal(&said), "{said}");
