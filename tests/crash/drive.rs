@@ -52,7 +52,9 @@ pub const CONTESTED: Scenario = Scenario { workers: &["01", "02"], ..ASSIGN };
 
 impl Scenario {
     pub fn world(&self) -> World {
-        let config = Config { sandbox: self.sandbox, ..Config::default() };
+        // A home without credentials is mended before each run.
+        let credentials = if self.sandbox.is_empty() { "mode = 'broker'" } else { "copy = []" };
+        let config = Config { sandbox: self.sandbox, credentials, ..Config::default() };
         let world = World::with(&config, self.workers);
         let hangs = hangs(&world).display().to_string();
         world.agent(&format!(
