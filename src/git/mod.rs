@@ -18,7 +18,7 @@ pub mod sweep;
 
 pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
-pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, remove_mirror};
+pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, packs_and_loose, remove_mirror};
 pub use publish::Imported;
 
 use std::path::PathBuf;
@@ -207,9 +207,8 @@ mod tests {
             format!(
                 "remote: Write access to repository not granted.\n{url}The requested URL returned error: 403"
             ),
-            format!(
-                "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found"
-            ),
+            "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found"
+                .into(),
             rpc(413, 22),
         ] {
             assert!(is_refusal(&said), "{said}");
