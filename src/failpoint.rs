@@ -3,7 +3,8 @@
 //! Every effect (a file written or removed, a lock taken, a request, a process) goes through one of
 //! a few places, and each of those says here what it is about to do and that it has done it. A
 //! debug build that is told so by its environment writes down each such point, and at one of them
-//! kills itself, waits, or lets the effect fail. A release build has none of this.
+//! kills itself, waits, or lets the effect fail. What is waited for at length can be cut short for a
+//! test, too. A release build has none of this.
 //!
 //! A point is called `before <effect>` or `after <effect>`; what differs from run to run is left out
 //! of the name. It is told apart from others of its name by the role of the process (the command
@@ -12,6 +13,7 @@
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// How an effect fails, when it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,20 @@ pub fn around<T>(
     let done = effect()?;
     named.after()?;
     Ok(done)
+}
+
+/// How long `what` is waited for, which takes no such time if all is well. Tests have less of it.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn patience(what: &str, usual: Duration) -> Duration {
+    armed::patience(what).unwrap_or(usual)
+}
+
+/// How long `what` is waited for, which takes no such time if all is well.
+#[cfg(not(debug_assertions))]
+#[must_use]
+pub fn patience(_: &str, usual: Duration) -> Duration {
+    usual
 }
 
 /// A file, as the name of a point has it: names that differ from run to run by their directory.
@@ -192,7 +208,7 @@ mod armed {
     use nix::unistd::Pid;
 
     use super::Trouble;
-    use crate::config::env::{Env, FAILPOINT, FAILPOINT_RECORD};
+    use crate::config::env::{Env, FAILPOINT, FAILPOINT_RECORD, PATIENCE};
 
     /// What the environment asks for.
     pub(super) struct Plan {
@@ -236,6 +252,13 @@ mod armed {
             asked.then(|| Plan { role: role(), record, strike, reached: Mutex::default() })
         };
         PLAN.get_or_init(load).as_ref()
+    }
+
+    pub(super) fn patience(what: &str) -> Option<Duration> {
+        let env = Env::of_process();
+        let mut all = env.get(PATIENCE)?.split(',').filter_map(|one| one.split_once('='));
+        let secs = all.find_map(|(name, secs)| (name == what).then(|| secs.parse().ok()))?;
+        secs.map(Duration::from_secs)
     }
 
     /// The command that this process was started with.

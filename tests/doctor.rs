@@ -265,6 +265,52 @@ fn a_sandbox_that_is_off_or_missing_is_told() {
     answer.says("sandbox", "failure: bubblewrap was not found", "apt-get install bubblewrap");
 }
 
+/// What the kernel is set to decides what helps; the settings are real where that can be done.
+#[test]
+fn a_sandbox_that_cannot_be_made_is_told_with_what_helps() {
+    let mut machine = Machine::new();
+    machine.configure("");
+    machine.init();
+    let one = machine.write("one", "1\n", 0o644);
+    let zero = machine.write("zero", "0\n", 0o644);
+    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let off = words(&[
+        "unshare",
+        "-U",
+        "-r",
+        "sh",
+        "-c",
+        "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"",
+    ]);
+    let set = |name: &str, value: &Path| {
+        let (at, file) = (format!("/proc/sys/kernel/{name}"), value.to_str().unwrap());
+        let mut argv =
+            words(&["bwrap", "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]);
+        argv.extend(words(&["--tmpfs", "/proc/sys/kernel", "--ro-bind", file, &at]));
+        argv
+    };
+    for (before, helps) in [
+        (off, "sysctl -w user.max_user_namespaces="),
+        (set("unprivileged_userns_clone", &zero), "kernel.unprivileged_userns_clone=1"),
+        (set("apparmor_restrict_unprivileged_userns", &one), "AppArmor keeps user namespaces"),
+        (set("apparmor_restrict_unprivileged_userns", &zero), "something around us does not"),
+    ] {
+        machine.before = before;
+        let answer = machine.doctor();
+        assert_eq!(answer.code, Some(1));
+        let told = answer.of("sandbox");
+        assert!(told.starts_with("failure: bwrap: ") && told.contains(helps), "{told}");
+    }
+}
+
+#[test]
+fn root_is_warned_of_itself() {
+    let machine = Machine::new();
+    machine.configure("");
+    let root = nix::unistd::geteuid().is_root();
+    assert_eq!(machine.doctor().to_string().contains("root: a hole"), root);
+}
+
 #[test]
 fn a_worker_whose_record_cannot_be_read_is_named() {
     let machine = Machine::new();

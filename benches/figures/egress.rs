@@ -1,5 +1,5 @@
-//! What the way out of the jail costs: a launch with the proxy against one without a network, and a
-//! request through it against one over the host's network.
+//! What jail and way out cost: a launch with both against one with neither and one without a network,
+//! and a request through the proxy against one over the host's network.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,21 +20,35 @@ pub fn measure(workshop: &Workshop, table: &mut Table) -> Res {
 fn launches(workshop: &Workshop, table: &mut Table) -> Res {
     let stage = Stage::with_workers(workshop, 1)?;
     let words = ["-r", REPO, "-p", "Look around."];
-    let (mut without, mut with) = (Times::default(), Times::default());
+    let settings = [
+        "sandbox.mode = 'none'\nnetwork.mode = 'host'",
+        "network.mode = 'none'",
+        "network.mode = 'proxy'",
+    ];
+    let mut all = [(); 3].map(|()| Times::default());
     for round in 0..=LAUNCHES {
-        // By turns, so that whatever else the machine does strikes both.
-        for (mode, times) in [("none", &mut without), ("proxy", &mut with)] {
-            stage.configure(&format!("git.fetch_max_age = '1h'\nnetwork.mode = '{mode}'"))?;
+        // By turns, so that whatever else the machine does strikes all.
+        for (setting, times) in settings.iter().zip(&mut all) {
+            stage.configure(&format!("git.fetch_max_age = '1h'\n{setting}"))?;
             let started = stage.dispatch("01", &words)?;
             if round > 0 {
                 times.add(started.first_instruction);
             }
         }
     }
-    Table::note("`dispatch -p`, no network: first instruction", &without.shown());
-    Table::note("… with the proxy", &with.shown());
-    let added = with.median() - without.median();
+    let [open, jailed, with] = all;
+    Table::note("`dispatch -p`, no jail: first instruction", &open.shown());
+    Table::note("… in a jail without a network", &jailed.shown());
+    Table::note("… in a jail with the proxy", &with.shown());
+    let added = with.median() - jailed.median();
     table.row("the proxy adds to a launch", &format!("{added:.2} ms"), "≤ 10 ms", added <= 10.0);
+    let added = with.median() - open.median();
+    table.row(
+        "jail and proxy add to a launch",
+        &format!("{added:.2} ms"),
+        "≤ 10 ms",
+        added <= 10.0,
+    );
     Ok(())
 }
 

@@ -125,7 +125,7 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
             answer(&block_on(publish::publish(&context()?, &worker))?)?;
         }
         Command::Jail { what: Jail::Enter { orders, argv } } => return enter(&orders, &argv),
-        Command::Jail { what: Jail::Clone } => clone_inside()?,
+        Command::Jail { what: Jail::Clone } => return clone_inside(),
         Command::EgressProxy => proxy()?,
         Command::GitCredential { action } => {
             super::print::out(&crate::git::credential(&action));
@@ -154,40 +154,31 @@ fn answer(value: &impl serde::Serialize) -> Result<(), Failure> {
 /// No git needs more memory of its own for an honest clone, in bytes.
 const MUCH_MEMORY: u64 = 4 << 30;
 
-/// No honest clone takes longer to be made, reset or read.
-const TOO_LONG_SECS: u32 = 600;
-
-fn clone_inside() -> Result<(), Failure> {
+fn clone_inside() -> Result<ExitCode, Failure> {
     let fail = |e: String| Failure::new(Exit::Failed, e);
-    // The clone's configuration is the agent's: a filter or a pipe in it can make git wait for
-    // ever. Our death is the jail's end, and so everybody's in it.
-    nix::unistd::alarm::set(TOO_LONG_SECS);
     let rlimits = Rlimits { memory: Some(MUCH_MEMORY), ..Rlimits::default() };
     limit(&rlimits).and_then(|()| refuse_calls()).map_err(fail)?;
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).map_err(|e| fail(e.to_string()))?;
     let request: Request = serde_json::from_slice(&input).map_err(|e| fail(e.to_string()))?;
-    let raw = match request {
-        Request::Prepare(prepare) => {
-            let (prepared, patch) = clone::prepare(&prepare)?;
-            answer(&prepared)?;
-            patch
-        }
-        Request::Collect(collect) => {
-            let (work, pack) = clone::collect(&collect)?;
-            answer(&work)?;
-            pack
-        }
-        Request::Survey(survey) => {
-            answer(&sweep::survey(&survey))?;
-            Vec::new()
-        }
-        Request::Sweep(sweep) => {
-            answer(&sweep::sweep(&sweep))?;
-            Vec::new()
-        }
+    let done = match request {
+        Request::Prepare(it) => clone::prepare(&it).map(|(made, patch)| (answer(&made), patch)),
+        Request::Collect(it) => clone::collect(&it).map(|(work, pack)| (answer(&work), pack)),
+        Request::Survey(it) => Ok((answer(&sweep::survey(&it)), Vec::new())),
+        Request::Sweep(it) => Ok((answer(&sweep::sweep(&it)), Vec::new())),
     };
-    std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))
+    match done {
+        Ok((answered, raw)) => {
+            answered?;
+            std::io::stdout().write_all(&raw).map_err(|e| fail(e.to_string()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(e) if e.is_fault() => {
+            super::print::failure(&e.into());
+            Ok(ExitCode::from(clone::FAULT))
+        }
+        Err(e) => Err(e.into()),
+    }
 }
 
 fn proxy() -> Result<(), Failure> {

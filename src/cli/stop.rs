@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::loud::Quiet;
 use super::print;
-use crate::domain::WorkerId;
+use crate::domain::{Phase, WorkerId};
 use crate::ops::stop::stop;
 use crate::ops::{Context, Failure};
 
@@ -32,6 +32,13 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     if args.json {
         return print::json(&run);
     }
-    args.quiet.out(&format!("worker {} has stopped working on {}\n", args.id, run.subject()));
+    let (id, subject) = (&args.id, run.subject());
+    args.quiet.out(&match (run.phase, &run.ended) {
+        (Phase::Verifying, None) => format!(
+            "worker {id} has stopped looking at what its agent left for {subject}; the next `assign` \
+             looks again, `claude-workers reset {id}` gives it up\n"
+        ),
+        _ => format!("worker {id} has stopped working on {subject}\n"),
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -38,6 +38,9 @@ pub const FAILPOINT_RECORD: &str = "CLAUDE_WORKERS_FAILPOINT_RECORD";
 /// Debug builds only: the failpoint to strike at, and how.
 #[cfg(debug_assertions)]
 pub const FAILPOINT: &str = "CLAUDE_WORKERS_FAILPOINT";
+/// Debug builds only: for how long something is waited for, as `jail=5,ready=1`, in seconds.
+#[cfg(debug_assertions)]
+pub const PATIENCE: &str = "CLAUDE_WORKERS_PATIENCE";
 
 /// Where others' proxies are: for the host's git, and for agents with the host's network.
 pub const PROXIES: &[&str] = &[

@@ -195,6 +195,7 @@ pub(super) struct SandboxSection {
     pub(super) memory: Option<Size>,
     pub(super) processes: Option<u64>,
     pub(super) file_size: Option<Size>,
+    pub(super) tmp_size: Option<Size>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -229,13 +229,14 @@ impl Settings {
             memory: file.sandbox.memory.map(|size| size.0),
             processes: file.sandbox.processes.unwrap_or(defaults.processes),
             file_size: file.sandbox.file_size.map_or(defaults.file_size, |size| size.0),
+            tmp_size: file.sandbox.tmp_size.map_or(defaults.tmp_size, |size| size.0),
         };
-        if rlimits.processes < 16 || rlimits.file_size < 1 << 20 {
+        if rlimits.processes < 16 || rlimits.file_size.min(rlimits.tmp_size) < 1 << 20 {
             return Err(Error::Value {
                 place: "[sandbox]".into(),
                 message:
-                    "`processes` must be at least 16 and `file_size` 1MiB: no agent runs with \
-                          less"
+                    "`processes` must be at least 16, `file_size` and `tmp_size` 1MiB: no agent \
+                     runs with less"
                         .into(),
             });
         }

@@ -65,20 +65,22 @@ impl Default for Limits {
     }
 }
 
-/// What each process of an agent may take, by the kernel's own limits.
+/// What an agent may take, by the kernel's own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimits {
-    /// Bytes of memory that it may have for itself.
+    /// Bytes of memory that a process may have for itself.
     pub memory: Option<u64>,
     /// Processes and threads of the whole jail.
     pub processes: u64,
     /// The largest file that it may write, in bytes.
     pub file_size: u64,
+    /// Bytes that each of the jail's directories in memory may hold.
+    pub tmp_size: u64,
 }
 
 impl Default for Rlimits {
     fn default() -> Self {
-        Self { memory: None, processes: 4096, file_size: 16 << 30 }
+        Self { memory: None, processes: 4096, file_size: 16 << 30, tmp_size: 1 << 30 }
     }
 }
 

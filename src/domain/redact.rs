@@ -1,13 +1,15 @@
 //! Known secrets, taken out of whatever is written down or said.
 //!
 //! What is looked for are exact values, as they are and as they are usually written elsewhere: in
-//! JSON, in URLs, in hexadecimal digits, in base64 wherever in it they begin. A value of less than
-//! [`SHORTEST`] bytes is not looked for: it would be found in honest text. Nor is what somebody has
-//! disguised in another way: cut, compressed, encrypted.
+//! JSON, in URLs, in hexadecimal digits, in base64 wherever in it they begin; and all of these broken
+//! into lines, as encoders do with what is long. A value of less than [`SHORTEST`] bytes is not looked
+//! for: it would be found in honest text. Nor is what somebody has disguised in another way: cut,
+//! compressed, encrypted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
@@ -30,6 +32,8 @@ pub struct Redactor {
     names: Vec<String>,
     /// The longest pattern.
     longest: usize,
+    /// The patterns of encodings that are broken into lines, in order.
+    encoded: Vec<Vec<u8>>,
 }
 
 impl fmt::Debug for Redactor {
@@ -64,20 +68,21 @@ impl Redactor {
             }
         }
         let longest = patterns.keys().map(Vec::len).max().unwrap_or(0);
+        let of_digits = |form: &&Vec<u8>| form.iter().all(|b| is_digit(*b));
+        let encoded = patterns.keys().filter(of_digits).cloned().collect();
         let search = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .ascii_case_insensitive(any_case)
             .build(patterns.keys())
             .ok()
             .filter(|_| !patterns.is_empty());
-        Self { search, names: patterns.into_values().collect(), longest }
+        Self { search, names: patterns.into_values().collect(), longest, encoded }
     }
 
-    /// The name of the first secret in it, in brackets.
+    /// The name of a secret in it, in brackets.
     #[must_use]
     pub fn first_in(&self, bytes: &[u8]) -> Option<&str> {
-        let found = self.search.as_ref()?.find(bytes)?;
-        Some(self.names[found.pattern().as_usize()].as_str())
+        self.found(bytes).first().map(|(_, name)| *name)
     }
 
     /// The bytes without secrets.
@@ -113,15 +118,133 @@ impl Redactor {
     /// Copies `bytes` to `out` without the secrets that begin before `until`, as far as the end of
     /// the last of these, and returns where that is; nothing if there are none.
     fn take(&self, bytes: &[u8], until: usize, out: &mut Vec<u8>) -> usize {
-        let Some(search) = &self.search else { return 0 };
         let mut end = 0;
-        for found in search.find_iter(bytes).take_while(|found| found.start() < until) {
-            out.extend_from_slice(&bytes[end..found.start()]);
-            out.extend_from_slice(self.names[found.pattern().as_usize()].as_bytes());
-            end = found.end();
+        let found = self.found(bytes);
+        for (place, name) in found.into_iter().take_while(|(place, _)| place.start < until) {
+            out.extend_from_slice(&bytes[end..place.start]);
+            out.extend_from_slice(name.as_bytes());
+            end = place.end;
         }
         end
     }
+
+    /// Where secrets are and what stands in their place, in order.
+    fn found(&self, bytes: &[u8]) -> Vec<(Range<usize>, &str)> {
+        let Some(search) = &self.search else { return Vec::new() };
+        let name = |found: aho_corasick::Match| self.names[found.pattern().as_usize()].as_str();
+        let mut all: Vec<_> = search.find_iter(bytes).map(|m| (m.range(), name(m))).collect();
+        let Some(joined) = Joined::of(bytes) else { return all };
+        let broken = search.find_iter(&joined.bytes).map(|m| (joined.range(m.range()), name(m)));
+        all.extend(broken);
+        all.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
+        // Most are found twice.
+        all.dedup_by(|next, last| {
+            let overlaps = next.0.start < last.0.end;
+            if overlaps {
+                last.0.end = last.0.end.max(next.0.end);
+            }
+            overlaps
+        });
+        all
+    }
+
+    /// A secret has no more bytes, with the breaks in it.
+    fn reach(&self) -> usize {
+        self.longest + self.longest / 8 + 16
+    }
+
+    /// Where at the end of a line something begins of which the next lines may hold the rest.
+    fn unfinished(&self, bytes: &[u8]) -> Option<usize> {
+        let line = bytes.trim_ascii_end();
+        // A whole text is joined only where it can matter.
+        let line_start = line.len().saturating_sub(self.reach());
+        let end = &line[line_start..];
+        if !end.last().copied().is_some_and(is_digit) {
+            return None;
+        }
+        let joined = Joined::of(end);
+        let text = joined.as_ref().map_or(end, |joined| &joined.bytes);
+        let digits = text.iter().rev().take_while(|b| is_digit(**b)).count();
+        let begins = |start: &usize| {
+            let part = &text[*start..];
+            let at = self.encoded.partition_point(|form| form.as_slice() < part);
+            // A whole one is not unfinished.
+            self.encoded
+                .get(at)
+                .is_some_and(|form| form.starts_with(part) && form.len() > part.len())
+        };
+        let start = (text.len() - digits..text.len()).find(begins)?;
+        let start = joined.as_ref().map_or(start, |joined| joined.range(start..start + 1).start);
+        Some(line_start + start)
+    }
+}
+
+/// So few digits of an encoded secret at the end of a line tell nothing: they are not held back, but
+/// the rest is still found.
+const MIN_PART: usize = 8;
+
+/// Whether it is a digit of an encoding that is broken into lines.
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
+}
+
+/// A text whose lines are joined, also those that JSON tells of, and their indentation left out.
+struct Joined {
+    bytes: Vec<u8>,
+    /// Where in `bytes` something was left out, and how many bytes of the text were by then.
+    left_out: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    /// `None`: it is one line.
+    fn of(text: &[u8]) -> Option<Self> {
+        let text = text.trim_ascii_end();
+        let mut joined = Self { bytes: Vec::new(), left_out: Vec::new() };
+        let (mut from, mut at) = (0, 0);
+        while let Some(next) = memchr::memchr3(b'\n', b'\r', b'\\', &text[at..]) {
+            let start = at + next;
+            let Some(end) = end_of_break(text, start) else {
+                at = start + 1;
+                continue;
+            };
+            joined.bytes.extend_from_slice(&text[from..start]);
+            let so_far = joined.left_out.last().map_or(0, |(_, count)| *count);
+            joined.left_out.push((joined.bytes.len(), so_far + end - start));
+            (from, at) = (end, end);
+        }
+        if joined.left_out.is_empty() {
+            return None;
+        }
+        joined.bytes.extend_from_slice(&text[from..]);
+        Some(joined)
+    }
+
+    /// Where a range of `bytes` is in the text.
+    fn range(&self, place: Range<usize>) -> Range<usize> {
+        let origin = |at: usize| {
+            let before = self.left_out.partition_point(|(place, _)| *place <= at);
+            at + before.checked_sub(1).map_or(0, |last| self.left_out[last].1)
+        };
+        origin(place.start)..origin(place.end - 1) + 1
+    }
+}
+
+/// Where a break between two lines that begins at `start`, and the indentation after it, ends.
+/// `None`: it is none.
+fn end_of_break(text: &[u8], start: usize) -> Option<usize> {
+    let skip = |from: usize, what: &[u8]| {
+        from + text[from..].iter().take_while(|b| what.contains(b)).count()
+    };
+    // JSON in JSON has more than one.
+    let letter = skip(start, b"\\");
+    let mut end = if letter == start {
+        start + 1
+    } else {
+        text.get(letter).filter(|b| b"nr".contains(b))?;
+        letter + 1
+    };
+    end = skip(end, b" \t");
+    Some(end)
 }
 
 /// A name that can stand in JSON, Markdown and on a terminal.
@@ -129,38 +252,84 @@ fn tame(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect()
 }
 
-/// A stream without secrets, also those that are split across its pieces. It holds back less than
-/// the longest of them has bytes.
+/// A stream without secrets, also those that are split across its pieces or broken into lines. It
+/// holds back what may be a secret's beginning: less than the longest of them has bytes, with breaks.
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
     redactor: Redactor,
-    held: Vec<u8>,
+    /// What the next piece may belong to.
+    kept: Vec<u8>,
+    /// So much of it was given already: too little of a secret to hold it back.
+    given: usize,
 }
 
 impl Stream {
     /// A stream from its beginning.
     #[must_use]
     pub fn new(redactor: Redactor) -> Self {
-        Self { redactor, held: Vec::new() }
+        Self { redactor, kept: Vec::new(), given: 0 }
     }
 
-    /// Takes a piece in, and gives what can be said of it now. `last`: nothing comes after it that
-    /// could belong to it (a line's end; no secret goes on behind one).
-    pub fn push<'a>(&mut self, piece: &'a [u8], last: bool) -> Cow<'a, [u8]> {
-        if last && self.held.is_empty() {
+    /// Takes a piece in, and gives what can be said of it now. `end`: it ends a line.
+    pub fn push<'a>(&mut self, piece: &'a [u8], end: bool) -> Cow<'a, [u8]> {
+        if end && self.kept.is_empty() && self.redactor.unfinished(piece).is_none() {
             return self.redactor.bytes(piece);
         }
-        self.held.extend_from_slice(piece);
-        // What begins before here is there as a whole, however long it is.
-        let back = if last { 0 } else { self.redactor.longest.saturating_sub(1) };
-        let until = self.held.len().saturating_sub(back);
-        let mut out = Vec::new();
-        let end = self.redactor.take(&self.held, until, &mut out);
-        if end < until {
-            out.extend_from_slice(&self.held[end..until]);
+        self.kept.extend_from_slice(piece);
+        let all = self.kept.len();
+        // What begins before `until` is there as a whole, however long it is.
+        let (until, keep) = if end {
+            match self.redactor.unfinished(&self.kept) {
+                Some(start) if all - start > MIN_PART => (start, start),
+                Some(start) => (all, start),
+                None => (all, all),
+            }
+        } else {
+            let until = all.saturating_sub(self.redactor.reach());
+            (until, until)
+        };
+        Cow::Owned(self.give(until, keep))
+    }
+
+    /// What was held back, at the end of all.
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.give(self.kept.len(), self.kept.len())
+    }
+
+    /// Whether something is held back.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.kept.len() > self.given
+    }
+
+    /// The line without secrets, on its own.
+    #[must_use]
+    pub fn alone<'a>(&self, line: &'a [u8]) -> Cow<'a, [u8]> {
+        self.redactor.bytes(line)
+    }
+
+    /// Gives what begins before `until`, and keeps what is there from `keep` on.
+    fn give(&mut self, until: usize, keep: usize) -> Vec<u8> {
+        let (mut out, mut end) = (Vec::new(), self.given);
+        for (place, name) in self.redactor.found(&self.kept) {
+            if place.start >= until {
+                break;
+            }
+            if place.end > end {
+                out.extend_from_slice(&self.kept[end..place.start.max(end)]);
+                out.extend_from_slice(name.as_bytes());
+                end = place.end;
+            }
         }
-        self.held.drain(..end.max(until));
-        Cow::Owned(out)
+        if end < until {
+            out.extend_from_slice(&self.kept[end..until]);
+            end = until;
+        }
+        // What goes on behind a secret that was taken out is kept from its end on.
+        let keep = if keep == until && end > until.max(self.given) { end } else { keep };
+        self.given = end.saturating_sub(keep);
+        self.kept.drain(..keep);
+        out
     }
 }
 
@@ -265,6 +434,58 @@ mod tests {
         }
     }
 
+    /// As `base64` and others do it, and as JSON tells of it.
+    #[test]
+    fn what_an_encoder_breaks_into_lines_is_found() {
+        let redactor = redactor();
+        let file = format!("machine github.com\nlogin x\npassword {TOKEN}\n# and more of it\n");
+        for (encoded, width) in [
+            (STANDARD.encode(&file), 76),
+            (STANDARD.encode(&file), 64),
+            (STANDARD.encode(&file), 20),
+            (hex(file.as_bytes(), false), 60),
+        ] {
+            for shift in 0..width {
+                let text = format!("{}{encoded}", "A".repeat(shift / 4 * 4));
+                let lines: Vec<_> =
+                    text.as_bytes().chunks(width).map(String::from_utf8_lossy).collect();
+                for end in ["\n", "\r\n", "\n    ", "\\n", "\\r\\n", "\\\\n"] {
+                    let text = lines.join(end);
+                    let clean = redactor.text(&text).into_owned();
+                    assert_eq!(clean.matches("[redacted:github-token]").count(), 1, "{clean}");
+                    assert!(clean.len() < text.len() && clean.ends_with(&text[text.len() - 9..]));
+                    let mut stream = Stream::new(redactor.clone());
+                    let mut said = Vec::new();
+                    for line in text.split_inclusive('\n') {
+                        said.extend_from_slice(&stream.push(line.as_bytes(), line.ends_with('\n')));
+                    }
+                    said.extend_from_slice(&stream.finish());
+                    let said = String::from_utf8(said).unwrap();
+                    // A few digits at a line's end may be out before the next line tells.
+                    let left = said.len() - clean.len();
+                    assert!(left <= MIN_PART + end.len(), "{left} too many: {said}");
+                    assert_eq!(said.matches("[redacted:github-token]").count(), 1, "{said}");
+                }
+            }
+        }
+    }
+
+    /// Lines come out as they come in, but where a secret may have begun.
+    #[test]
+    fn a_line_is_held_back_only_if_it_may_end_in_the_middle_of_a_secret() {
+        let mut stream = Stream::new(redactor());
+        for line in ["done\n", "{\"type\":\"result\"}\n", "0123456789abcdef\n", "\n", "at ghp\n"] {
+            assert_eq!(&*stream.push(line.as_bytes(), true), line.as_bytes());
+            assert!(!stream.holds());
+        }
+        assert_eq!(&*stream.push(b"see c2stYW50LTAx\n", true), b"see ");
+        assert!(stream.holds());
+        assert_eq!(&*stream.push(b"it was nothing\n", true), b"c2stYW50LTAx\nit was nothing\n");
+        assert!(!stream.holds());
+        stream.push(b"c2stYW50LTAx\n", true);
+        assert_eq!(stream.finish(), b"c2stYW50LTAx\n");
+    }
+
     #[test]
     fn json_stays_json_and_honest_text_stays_as_it_is() {
         let line =
@@ -310,10 +531,12 @@ mod tests {
             for cut in cuts.iter().cycle().take(text.len() + 1) {
                 let (piece, more) = rest.split_at((*cut).min(rest.len()));
                 said.extend_from_slice(&stream.push(piece, more.is_empty()));
-                prop_assert!(stream.held.len() < REDACTOR.longest);
+                prop_assert!(stream.kept.len() <= REDACTOR.reach());
                 rest = more;
             }
-            prop_assert!(rest.is_empty() && stream.held.is_empty());
+            prop_assert!(rest.is_empty());
+            said.extend_from_slice(&stream.finish());
+            prop_assert!(stream.kept.is_empty());
             prop_assert_eq!(String::from_utf8(said).unwrap(), REDACTOR.text(&text).into_owned());
         }
     }

@@ -176,6 +176,9 @@ pub struct Run {
     /// How often its agent failed, or ran into a limit, since a person last started it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
+    /// How often what its agent left was looked at in vain, for faults of this machine.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub looks: u32,
     /// The attempts that are over, as long as there is another. The latest ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
@@ -313,7 +316,7 @@ impl Run {
     /// Begins another attempt at it, in the phase that its supervisor starts in.
     pub fn begin_again(&mut self, now: Timestamp) {
         self.attempt = self.attempt.saturating_add(1);
-        self.clock_set_secs = 0;
+        (self.clock_set_secs, self.looks) = (0, 0);
         self.attempt_at = Some(now);
         self.pause = None;
         self.phase = Phase::Preparing;

@@ -1,6 +1,6 @@
 //! The proxy over real sockets, with names that lead where a test wants them to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -86,8 +86,14 @@ impl World {
             runtime.unwrap().block_on(async move {
                 far.set_nonblocking(true).unwrap();
                 let far = tokio::net::UnixStream::from_std(far).unwrap();
+                // A name leads here once, and then to where nothing may go: what has been checked is
+                // what must be dialled.
+                let asked = Mutex::new(BTreeSet::new());
                 let resolve: super::dial::Resolve = Arc::new(move |name| {
-                    let found = names.get(&name).cloned();
+                    let first = asked.lock().unwrap().insert(name.clone());
+                    let metadata = || vec![IpAddr::from([169, 254, 169, 254])];
+                    let found =
+                        names.get(&name).map(|to| if first { to.clone() } else { metadata() });
                     let nobody = || std::io::Error::other("nobody has that name");
                     Box::pin(async move { found.ok_or_else(nobody) })
                 });

@@ -6,6 +6,8 @@
 //! input; the answer is one line of JSON, then raw bytes.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +76,9 @@ pub struct Collect {
     /// What comes after the answer.
     #[serde(default)]
     pub want: Want,
+    /// Only what was committed is looked at: the rest is what can make git wait for ever.
+    #[serde(default)]
+    pub blind: bool,
 }
 
 /// What a run hands in, as the raw bytes after the answer.
@@ -91,6 +96,9 @@ pub enum Want {
     },
 }
 
+/// The exit code of who could not answer for a [fault](Error::is_fault) of this machine.
+pub const FAULT: u8 = 75;
+
 /// The largest patch of leftovers that is kept.
 pub const MAX_PATCH: u64 = 64 << 20;
 
@@ -105,9 +113,53 @@ pub(super) struct Clone<'a> {
     pub(super) dir: &'a Path,
 }
 
-impl Clone<'_> {
+/// What git reads of a clone before anything else, of a pipe in its place for ever; and whether it can
+/// do without.
+const READ_FIRST: &[(&str, bool)] = &[
+    (".gitignore", true),
+    (".gitattributes", true),
+    (".git/info/attributes", true),
+    (".git/info/exclude", true),
+    (".git/HEAD", false),
+    (".git/config", false),
+    (".git/index", false),
+    (".git/packed-refs", false),
+];
+
+/// The pipes in the place of what git reads first, and the links to such.
+fn pipes(dir: &Path) -> impl Iterator<Item = (PathBuf, bool)> {
+    let is_pipe = |path: &Path| fs::metadata(path).is_ok_and(|m| m.file_type().is_fifo());
+    let all = READ_FIRST.iter().map(move |(name, spared)| (dir.join(name), *spared));
+    all.filter(move |(path, _)| is_pipe(path))
+}
+
+impl<'a> Clone<'a> {
+    /// A clone that is to be worked with. There is no work in a pipe.
+    fn open(git: &'a Path, dir: &'a Path) -> Result<Self, Error> {
+        for (pipe, spared) in pipes(dir) {
+            if !spared {
+                let why = format!("{} is a pipe", pipe.display());
+                return Err(Error::Unexpected { what: "use the clone".into(), why });
+            }
+            fs::remove_file(&pipe).map_err(io_error("remove the pipe", &pipe))?;
+        }
+        Ok(Self { git, dir })
+    }
+
     fn run(&self, what: &str, args: &[&str], input: &[u8], max: u64) -> Result<Vec<u8>, Error> {
+        self.run_with(&[], what, args, input, max)
+    }
+
+    fn run_with(
+        &self,
+        env: &[(&str, &str)],
+        what: &str,
+        args: &[&str],
+        input: &[u8],
+        max: u64,
+    ) -> Result<Vec<u8>, Error> {
         let mut git = command(self.git);
+        git.envs(env.iter().copied());
         for (name, value) in [
             ("PATH", "/usr/local/bin:/usr/bin:/bin"),
             ("HOME", "/nonexistent"),
@@ -132,8 +184,11 @@ impl Clone<'_> {
             "advice.detachedHead=false",
         ]);
         git.args(args).current_dir(self.dir);
-        let out = run_bounded(&mut git, input, max)
-            .map_err(|source| Error::Start { program: self.git.to_owned(), source })?;
+        let start = |source| Error::Start { program: self.git.to_owned(), source };
+        let out = run_bounded(&mut git, input, max).map_err(start)?;
+        if let Some(signal) = out.status.signal() {
+            return Err(start(std::io::Error::other(format!("it was ended by signal {signal}"))));
+        }
         if out.status.success() {
             Ok(out.stdout)
         } else {
@@ -145,15 +200,21 @@ impl Clone<'_> {
         self.run(what, args, b"", 1 << 20).map(drop)
     }
 
-    fn line(&self, args: &[&str]) -> Option<String> {
-        let out = self.run("look", args, b"", 1 << 20).ok()?;
-        Some(String::from_utf8_lossy(&out).trim().to_owned())
+    /// What git says in one line; nothing if it says that there is no such thing.
+    fn line(&self, args: &[&str]) -> Result<Option<String>, Error> {
+        match self.run("look", args, b"", 1 << 20) {
+            Ok(out) => Ok(Some(String::from_utf8_lossy(&out).trim().to_owned())),
+            Err(e) if e.is_fault() => Err(e),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Whether it holds nothing that was not committed, as far as git can tell.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.look().is_ok_and(|seen| !seen.dirty)
-            && self.line(&["rev-parse", "--verify", "--quiet", "refs/stash"]).is_none()
+        let stash = ["rev-parse", "--verify", "--quiet", "refs/stash"];
+        pipes(self.dir).next().is_none()
+            && self.look().is_ok_and(|seen| !seen.dirty)
+            && self.line(&stash).is_ok_and(|stash| stash.is_none())
     }
 
     fn look(&self) -> Result<Seen, Error> {
@@ -211,7 +272,7 @@ pub fn prepare(request: &Prepare) -> Result<(Prepared, Vec<u8>), Error> {
 
 fn make(request: &Prepare) -> Result<(), Error> {
     let mirror = request.mirror.display().to_string();
-    let clone = Clone { git: &request.git, dir: &request.dir };
+    let clone = Clone::open(&request.git, &request.dir)?;
     let what = "clone from the mirror";
     // `--shared` borrows the mirror's objects: nothing of the history is copied.
     clone.ok(
@@ -224,11 +285,11 @@ fn make(request: &Prepare) -> Result<(), Error> {
 
 /// Puts the clone on the branch, at the base, and returns what was uncommitted.
 fn reset(request: &Prepare) -> Result<Vec<u8>, Error> {
-    let clone = Clone { git: &request.git, dir: &request.dir };
+    let clone = Clone::open(&request.git, &request.dir)?;
     // A killed git leaves it behind, and every later one refuses.
     let _ = fs::remove_file(request.dir.join(".git/index.lock"));
     if request.keep
-        && clone.line(&["symbolic-ref", "--short", "HEAD"]).as_deref()
+        && clone.line(&["symbolic-ref", "--short", "HEAD"])?.as_deref()
             == Some(request.branch.as_str())
     {
         return Ok(Vec::new());
@@ -332,21 +393,23 @@ fn empty_outbox(outbox: &Path) -> Result<(), Error> {
 /// # Errors
 /// When git cannot read the clone.
 pub fn collect(request: &Collect) -> Result<(Work, Vec<u8>), Error> {
-    let clone = Clone { git: &request.git, dir: &request.dir };
-    let mut work =
-        Work { uncommitted: clone.look().is_ok_and(|seen| seen.dirty), ..Work::default() };
+    let clone = Clone::open(&request.git, &request.dir)?;
+    let uncommitted = !request.blind && clone.look().is_ok_and(|seen| seen.dirty);
+    let mut work = Work { uncommitted, ..Work::default() };
     outbox::read(&request.outbox, request.want, &mut work);
-    let over_base = |tip: &str| -> u64 {
-        let range = format!("{}..{tip}", request.base_sha);
-        clone.line(&["rev-list", "--count", &range, "--"]).and_then(|n| n.parse().ok()).unwrap_or(0)
-    };
     // The branch as it was asked for; else what is checked out, if the agent renamed or left it.
     let branch = format!("refs/heads/{}", request.branch);
-    let tip = [branch.as_str(), "HEAD"].into_iter().find_map(|tip| {
-        let head = clone.line(&["rev-parse", "--verify", "--quiet", tip])?;
-        let commits = over_base(&head);
-        (commits > 0).then_some((head, commits))
-    });
+    let mut tip = None;
+    for name in [branch.as_str(), "HEAD"] {
+        let Some(head) = clone.line(&["rev-parse", "--verify", "--quiet", name])? else { continue };
+        let range = format!("{}..{head}", request.base_sha);
+        let count = clone.line(&["rev-list", "--count", &range, "--"])?;
+        let commits: u64 = count.and_then(|n| n.parse().ok()).unwrap_or(0);
+        if commits > 0 {
+            tip = Some((head, commits));
+            break;
+        }
+    }
     work.commits = tip.as_ref().map_or(0, |(_, commits)| *commits);
     match (request.want, tip) {
         (Want::Commits, Some((head, _))) => {
@@ -354,7 +417,10 @@ pub fn collect(request: &Collect) -> Result<(Work, Vec<u8>), Error> {
             let args =
                 ["pack-objects", "--revs", "--thin", "--stdout", "--quiet", "--delta-base-offset"];
             let max = super::publish::MAX_PACK;
-            let pack = clone.run("pack the commits", &args, revisions.as_bytes(), max)?;
+            // And not those of files that lie about.
+            let attributes = [("GIT_ATTR_SOURCE", request.base_sha.as_str())];
+            let input = revisions.as_bytes();
+            let pack = clone.run_with(&attributes, "pack the commits", &args, input, max)?;
             work.head = Some(head);
             Ok((work, pack))
         }

@@ -21,6 +21,7 @@ pub use host::{Host, HostEnv, credential};
 pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, packs_and_loose, remove_mirror};
 pub use publish::Imported;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::domain::text;
@@ -65,6 +66,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether git could not be run to its end for a fault of this machine (no process to be had, no
+    /// memory): it says nothing of what git was to read.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        let told = [ErrorKind::FileTooLarge, ErrorKind::TimedOut];
+        matches!(self, Self::Start { source, .. } if !told.contains(&source.kind()))
+    }
+
     /// Whether the remote does not accept the token, or the token may not do this.
     #[must_use]
     pub fn is_access(&self) -> bool {
@@ -207,8 +216,7 @@ mod tests {
             format!(
                 "remote: Write access to repository not granted.\n{url}The requested URL returned error: 403"
             ),
-            "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found"
-                .into(),
+            "remote: Repository not found.\nfatal: repository 'https://github.com/o/a.git/' not found".to_owned(),
             rpc(413, 22),
         ] {
             assert!(is_refusal(&said), "{said}");

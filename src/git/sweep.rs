@@ -150,10 +150,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a/.git")).unwrap();
         fs::write(dir.path().join("a/file"), vec![1; 100_000]).unwrap();
-        let paths = vec![("a".into(), true), ("a".into(), false), ("b".into(), true)];
+        for name in ["clean", "trap"] {
+            let mut git = crate::process::command("/usr/bin/git");
+            git.args(["init", "--quiet", "--"]).arg(dir.path().join(name));
+            assert!(crate::process::run_bounded(&mut git, b"", 1000).unwrap().status.success());
+        }
+        // Whoever reads it waits for ever.
+        let pipe = dir.path().join("trap/.gitignore");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let paths = [("a", true), ("a", false), ("b", true), ("clean", true), ("trap", true)];
+        let paths = paths.map(|(path, is_clone)| (path.into(), is_clone)).into();
         let request = Survey { git: "/usr/bin/git".into(), home: dir.path().into(), paths };
         let seen = survey(&request);
-        assert_eq!(seen.iter().map(|s| s.uncommitted).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            seen.iter().map(|s| s.uncommitted).collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
+        assert!(pipe.exists());
         assert!(seen[0].bytes >= 100_000);
     }
 }

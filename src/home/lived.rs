@@ -21,6 +21,7 @@ use super::DIRS;
 use super::error::Error;
 use super::staging::STAGING;
 use super::tree::PRIVATE_DIR;
+use crate::failpoint::{Effect, Trouble};
 use crate::store::rename_new;
 
 /// A directory, by what it is and not by its name.
@@ -298,7 +299,7 @@ pub fn open_up(home: &Path) -> Result<(), Error> {
 /// # Errors
 /// When that cannot be done.
 pub fn make_dir(home: &Path, relative: &Path) -> Result<(), Error> {
-    Lived::open(home)?.make_dir(relative)
+    point("make a directory", home, || Lived::open(home)?.make_dir(relative))
 }
 
 /// Whether there is a directory at `relative` in a home, with no link on the way.
@@ -313,7 +314,20 @@ pub fn is_dir(home: &Path, relative: &Path) -> bool {
 /// # Errors
 /// When that cannot be done.
 pub fn set_aside(home: &Path, relative: &Path, ending: &str) -> Result<(), Error> {
-    Lived::open(home)?.set_aside(relative, ending)
+    point("set aside", home, || Lived::open(home)?.set_aside(relative, ending))
+}
+
+/// Does something to a home between its two points.
+pub(super) fn point<T>(
+    what: &'static str,
+    home: &Path,
+    effect: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let named = Effect::new(Trouble::Disk, || format!("{what} in the home"));
+    named.before().map_err(Error::io(what, home))?;
+    let done = effect()?;
+    named.after().map_err(Error::io(what, home))?;
+    Ok(done)
 }
 
 /// Removes a directory and everything in it that an agent made, however deep and whatever the modes.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::found::credentials_in;
 use super::furniture;
-use super::lived::{Compared, Lived, remove_tree};
+use super::lived::{Compared, Lived, point, remove_tree};
 use super::tree::ensure_dir;
 use crate::domain::CredentialMode;
 use crate::store::write_private;
@@ -31,6 +31,10 @@ pub struct Mended {
 /// # Errors
 /// When something cannot be moved or written.
 pub fn mend(home: &Path, furniture: &Path, quarantine: &Path) -> Result<Mended, Error> {
+    point("mend", home, || mend_it(home, furniture, quarantine))
+}
+
+fn mend_it(home: &Path, furniture: &Path, quarantine: &Path) -> Result<Mended, Error> {
     let mut mended = Mended::default();
     let lived = Lived::open(home)?;
     // However many keys there are, their directory is one.

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
 
 use super::egress::{self, Egress};
 use super::jailing::{PROMPT_INSIDE, agent_env, agent_jail, canary, jailed, listening, own_words};
@@ -96,6 +97,8 @@ pub(super) fn fence_name(ctx: &Context, worker: &WorkerId) -> String {
 /// A jail that is being made or is ready, with nobody but us in it. Dropped, it is no more.
 pub(super) struct Anteroom {
     child: Option<Child>,
+    /// The groups around it are being made: that takes a while, and needs nothing of us.
+    fence: Option<JoinHandle<Option<Fence>>>,
     ways: Ways,
 }
 
@@ -106,6 +109,9 @@ pub(super) struct Ways {
     pub(super) egress: Option<Egress>,
     /// What the canary must not reach, to be kept until it has tried.
     pub(super) bait: Option<TcpListener>,
+    /// Bounds what all processes in there may take together, where that needs more than limits of
+    /// each; as long as it is kept.
+    fence: Option<Fence>,
 }
 
 impl Anteroom {
@@ -147,19 +153,22 @@ impl Anteroom {
         let mut argv = own_words(&["jail", "enter", &orders, "--"]);
         argv.extend(start.invocation.argv.iter().map(Into::into));
         let child = start.spawn(jailed(&jail, &argv), Stdio::piped(), env)?;
-        Ok(Self { child: Some(child), ways })
+        let (pid, name, rlimits) = (child.id(), fence_name(ctx, &run.worker), ctx.settings.rlimits);
+        let fence = std::thread::spawn(move || Fence::around(pid, &name, &rlimits));
+        Ok(Self { child: Some(child), fence: Some(fence), ways })
     }
 
-    /// Bounds what all processes in there may take together, where that needs more than limits of
-    /// each. As long as it is kept.
-    pub(super) fn fence(&self, ctx: &Context, run: &Run) -> Option<Fence> {
-        let name = fence_name(ctx, &run.worker);
-        Fence::around(self.child.as_ref()?.id(), &name, &ctx.settings.rlimits)
+    fn fence(&mut self) -> Option<Fence> {
+        self.fence.take()?.join().ok()?
     }
 
     /// Says the word.
     pub(super) fn let_in(mut self) -> Option<(Child, Ways)> {
+        self.ways.fence = self.fence();
         let mut child = self.child.take()?;
+        if let Some(fence) = &self.ways.fence {
+            fence.gather(child.id());
+        }
         if let Some(mut gate) = child.stdin.take() {
             let effect = Effect::new(Trouble::Process, || "let the agent in".into());
             // If nobody waits, the jail could not be made, and its own words say why.
@@ -175,6 +184,7 @@ impl Drop for Anteroom {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+            drop(self.fence());
         }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::os::fd::AsFd;
+use std::process::{ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::claim::{check_issue, label, still_ours, take_worker};
 use super::hold::Hold;
@@ -17,6 +21,7 @@ use crate::domain::{
     AllowedText, CURRENT_VERSION, ClaimHeld, Issue, IssueNumber, Kind, Phase, RepoSlug, Run, RunId,
     WorkerId, text,
 };
+use crate::failpoint::patience;
 use crate::github::{ErrorKind, GitHub};
 use crate::plan::is_late;
 use crate::process::spawn;
@@ -328,6 +333,7 @@ fn record(
         attempt_at: None,
         losses: 0,
         failures: 0,
+        looks: 0,
         tried: Vec::new(),
         pause: None,
         phase: Phase::Claimed,
@@ -459,11 +465,14 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
     let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
     own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = spawn(&mut own, |_| "supervise".into()).map_err(|e| fail(e.to_string()))?;
-    let mut ready = [0; 1];
-    let got = child.stdout.take().map(|mut pipe| pipe.read(&mut ready));
-    match got {
-        Some(Ok(1)) if ready == READY => Ok(child.id()),
-        _ => {
+    match first_byte(child.stdout.take()) {
+        Ok(Some(byte)) if [byte] == READY => Ok(child.id()),
+        Err(why) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(fail(why))
+        }
+        Ok(_) => {
             let _ = child.wait();
             let said = store::read_start(&log_path, 2 * MAX_SUPERVISOR_LOG).unwrap_or_default();
             let said = String::from_utf8_lossy(&said).into_owned();
@@ -471,6 +480,34 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
             Err(fail(if last.is_empty() { "it ended at once".into() } else { last }))
         }
     }
+}
+
+/// No supervisor needs longer to be ready. Who waits for it holds back every other tick.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// What a child says first; `None` if it says nothing.
+///
+/// # Errors
+/// When it neither speaks nor closes its output in time: in words.
+fn first_byte(pipe: Option<ChildStdout>) -> Result<Option<u8>, String> {
+    let Some(mut pipe) = pipe else { return Ok(None) };
+    let patience = patience("ready", READY_WITHIN);
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(0) if Instant::now() >= until => {
+                return Err(format!("it was not ready within {} seconds", patience.as_secs()));
+            }
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => break,
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    let mut byte = [0];
+    let read = pipe.read(&mut byte);
+    Ok(read.is_ok_and(|n| n == 1).then_some(byte[0]))
 }
 
 /// A log that is longer is begun anew before a supervisor is started.

@@ -5,12 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::context::BWRAP;
-use super::{Context, Failure, custody, egress, jailing, room};
+use super::jailing::{self, NoJail};
+use super::{Context, Failure, custody, egress, room};
 use crate::config::env;
 use crate::domain::{CredentialMode, JailMode, NetworkMode, RepoPattern};
 use crate::github::{ErrorKind, GitHub};
 use crate::plan::room::FILES;
 use crate::process::{command, run_bounded};
+use crate::sandbox::bounds_memory;
 use crate::store::{self, State};
 
 /// How a check came out.
@@ -47,6 +49,7 @@ fn check(what: &str, grade: Grade, found: impl Into<String>, mend: Option<&str>)
 /// repositories.
 pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Check> {
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
+    checks.extend(user());
     checks.extend(network(ctx));
     checks.extend(workers(ctx));
     checks.extend(credentials(ctx));
@@ -169,20 +172,60 @@ fn sandbox(ctx: &Context) -> Check {
         );
     };
     match jailing::probe(ctx, &worker.id) {
+        Ok(()) if !ctx.tool(BWRAP).is_ok_and(|bwrap| bounds_memory(&bwrap)) => check(
+            "sandbox",
+            Grade::Warning,
+            "the canary found every wall in place; but this bubblewrap cannot bound what agents keep \
+             in memory as files",
+            Some("bubblewrap 0.7 or later can"),
+        ),
         Ok(()) => {
             check("sandbox", Grade::Ok, "bubblewrap; the canary found every wall in place", None)
         }
-        Err(why) => {
-            let mend = if Path::new("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-                .exists()
-            {
-                "this system restricts user namespaces: `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for bwrap that allows `userns`"
-            } else {
-                "user namespaces must be allowed: `sudo sysctl -w user.max_user_namespaces=15000` (in a container: run it with them enabled)"
-            };
-            check("sandbox", Grade::Failure, why, Some(mend))
+        Err(no) => check("sandbox", Grade::Failure, no.to_string(), Some(mend_of(&no))),
+    }
+}
+
+/// How a sandbox is to be had.
+fn mend_of(no: &NoJail) -> &'static str {
+    let set = |name: &str| {
+        let value = std::fs::read_to_string(Path::new("/proc/sys").join(name));
+        value.ok().map(|value| value.trim().to_owned())
+    };
+    let is = |name: &str, value: &str| set(name).as_deref() == Some(value);
+    match no {
+        NoJail::Open(_) => {
+            "a path of [sandbox] may show it: take that out; or bwrap is not what it should be: \
+             `apt-get install --reinstall bubblewrap`"
+        }
+        NoJail::Unmade(_) if is("user/max_user_namespaces", "0") => {
+            "user namespaces are switched off: `sudo sysctl -w user.max_user_namespaces=15000`"
+        }
+        NoJail::Unmade(_) if is("kernel/unprivileged_userns_clone", "0") => {
+            "user namespaces are for root alone here: \
+             `sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+        }
+        NoJail::Unmade(_) if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
+            "AppArmor keeps user namespaces from programs without a profile: `install/setup-vps` \
+             gives bwrap one; or `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+        }
+        NoJail::Unmade(_) => {
+            "the kernel allows user namespaces, so something around us does not: in a container, \
+             run it with them (Docker: `--security-opt seccomp=unconfined`)"
         }
     }
+}
+
+/// Agents are no more than their user, if the sandbox has a hole; root is everything.
+fn user() -> Option<Check> {
+    nix::unistd::geteuid().is_root().then(|| {
+        check(
+            "user",
+            Grade::Warning,
+            "root: a hole in the sandbox would be one in the whole machine",
+            Some("run it as a user of its own; `install/setup-vps` makes one"),
+        )
+    })
 }
 
 fn network(ctx: &Context) -> Option<Check> {

@@ -1,10 +1,13 @@
 //! The jail of a run: what of this machine it may see, and the canary that proves the rest hidden.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::anteroom::Ways;
 use super::context::own_program;
@@ -12,11 +15,13 @@ use super::egress::{self, Egress};
 use super::{Context, Exit, Failure};
 use crate::config::env;
 use crate::domain::{NetworkMode, RepoSlug, Run, RunId, WorkerId};
+use crate::failpoint::patience;
+use crate::git::{self, clone::FAULT};
 use crate::home::{self, OUTBOX};
 use crate::plan::egress::Policy;
 use crate::process::command;
 use crate::sandbox::inside::{Canary, Orders};
-use crate::sandbox::{Bind, Jail, covers, needed_to_run};
+use crate::sandbox::{Bind, Jail, bounds_memory, covers, needed_to_run};
 use crate::store;
 
 /// Where our own program is inside.
@@ -53,7 +58,8 @@ pub(super) fn bare_jail(
         binds.extend(mirror.map(Bind::read));
     }
     let as_root = nix::unistd::geteuid().is_root();
-    Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root })
+    let tmp_size = bounds_memory(&bwrap).then_some(ctx.settings.rlimits.tmp_size);
+    Ok(Jail { bwrap, binds, network: false, furnished: false, cwd: home, as_root, tmp_size })
 }
 
 /// The agent's jail: the bare one furnished, with the host's network if that is the run's, the
@@ -71,18 +77,15 @@ pub(super) fn agent_jail(
     let needed = needed_to_run(program, &mut |name| ctx.find_tool(name));
     let certificates = ctx.env().only(&["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"]);
     let certificates = certificates.map(|(_, path)| PathBuf::from(path));
-    let extra =
-        needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
-    for path in extra {
-        // What is in the home is there already, and writable by right.
-        if path.is_absolute() && path.exists() && !path.starts_with(ctx.root.home(&run.worker)) {
-            jail.binds.push(Bind::read(path));
-        }
-    }
+    let read = needed.into_iter().chain(ctx.settings.read_only.iter().cloned()).chain(certificates);
+    let write = ctx.settings.read_write.iter().map(Bind::write);
     let home = ctx.root.home(&run.worker);
-    let writable = ctx.settings.read_write.iter().filter(|path| path.exists());
-    // One that is in a directory of the others, or in a home, is not hidden by it.
-    jail.binds.extend(writable.filter(|path| !path.starts_with(&home)).map(Bind::write));
+    // What is in the home is there already, and writable by right.
+    let mut extra: Vec<Bind> = write.chain(read.map(Bind::read)).collect();
+    extra.retain(|b| b.to.is_absolute() && b.to.exists() && !b.to.starts_with(&home));
+    // What is named in more detail counts; of the same, that it may only be read.
+    extra.sort_by_key(|bind| bind.to.components().count());
+    jail.binds.extend(extra);
     Ok(jail)
 }
 
@@ -127,6 +130,8 @@ pub(super) fn canary(
     };
     hidden.retain(|path| std::fs::symlink_metadata(path).is_ok() && !allowed(path));
     let mut read_only = vec![PathBuf::from("/usr")];
+    let shown = |path: &PathBuf| path.is_dir() && !path.starts_with(&home);
+    read_only.extend(ctx.settings.read_only.iter().filter(|path| shown(path)).cloned());
     if let Some(repo) = repo {
         hidden.extend(other_clone(ctx, worker, repo));
         read_only.push(ctx.mirror_path(repo));
@@ -226,46 +231,110 @@ pub(super) fn agent_env(
     vars
 }
 
+/// No honest clone takes longer to be made, reset or read. What is in it is the agent's, and can make
+/// git wait for ever.
+const TOO_LONG: Duration = Duration::from_mins(10);
+
+/// Why there is no answer from inside, in words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// Nobody could be asked, or somebody killed who was: it says nothing of what is inside, and may
+    /// pass.
+    #[error("{0}")]
+    Fault(String),
+    /// It was asked for in vain, or took too long.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<git::Error> for NoAnswer {
+    fn from(e: git::Error) -> Self {
+        if e.is_fault() { fault(&e) } else { Self::Refused(e.to_string()) }
+    }
+}
+
 /// Runs one of our own requests in a bare jail (or, without one, as a child of ours) and returns
 /// the answer line and the raw bytes after it. What is there of `repo`, and of no other repository,
-/// can be seen in there; without one all clones can, and git is not to be run. What is started bears the mark of `run`. `meanwhile` is called while it runs.
+/// can be seen in there; without one all clones can, and git is not to be run. What is started bears
+/// the mark of `run`, and is ended with all that it started when it takes too long. `meanwhile` is
+/// called while it runs.
 pub(super) fn ask_inside(
     ctx: &Context,
     worker: &WorkerId,
     repo: Option<&RepoSlug>,
-    request: &crate::git::clone::Request,
+    request: &git::clone::Request,
     max: u64,
     run: Option<&RunId>,
     meanwhile: impl FnOnce(),
-) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let input = serde_json::to_vec(request).map_err(|e| e.to_string())?;
-    let mut child = if let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? {
-        let jail = bare_jail(ctx, bwrap, worker, repo).map_err(|e| e.to_string())?;
+) -> Result<(Vec<u8>, Vec<u8>), NoAnswer> {
+    let refused = |why: String| NoAnswer::Refused(why);
+    let input = serde_json::to_vec(request).map_err(|e| refused(e.to_string()))?;
+    let program = ctx.jail_program().map_err(|e| fault(&e))?;
+    let is_jailed = program.is_some();
+    let mut child = if let Some(bwrap) = program {
+        let jail = bare_jail(ctx, bwrap, worker, repo).map_err(|e| fault(&e))?;
         jailed(&jail, &own_words(&["jail", "clone"]))
     } else {
-        let mut own = command(own_program().map_err(|e| e.to_string())?);
+        let mut own = command(own_program().map_err(|e| fault(&e))?);
         own.args(["jail", "clone"]);
         own
     };
     child.envs(run.map(|run| (env::RUN, run.as_str())));
-    let begun = crate::process::begin(&mut child, &input).map_err(|e| e.to_string())?;
+    let begun = crate::process::begin(&mut child, &input).map_err(|e| fault(&e))?;
     meanwhile();
-    let out = begun.finish(max).map_err(|e| e.to_string())?;
+    let out = begun.within(patience("jail", TOO_LONG)).finish(max).map_err(|e| match e.kind() {
+        ErrorKind::TimedOut | ErrorKind::FileTooLarge => refused(e.to_string()),
+        _ => fault(&e),
+    })?;
     if !out.status.success() {
         let said = crate::domain::text::one_line(&out.stderr, 400);
-        return Err(if said.is_empty() { out.status.to_string() } else { said });
+        let said = if said.is_empty() { out.status.to_string() } else { said };
+        let is_fault = match out.status.code() {
+            None => true,
+            // The jail reports a signal in the shell's way, and its own trouble by its name.
+            Some(code) if is_jailed && (code > 128 || said.starts_with("bwrap: ")) => true,
+            Some(code) => code == i32::from(FAULT),
+        };
+        return Err(if is_fault { NoAnswer::Fault(said) } else { refused(said) });
     }
     let mut answer = out.stdout;
-    let end = answer.iter().position(|b| *b == b'\n').ok_or("no answer came out of the jail")?;
+    let end = answer.iter().position(|b| *b == b'\n');
+    let end = end.ok_or_else(|| refused("no answer came out of the jail".into()))?;
     let raw = answer.split_off(end + 1);
     Ok((answer, raw))
+}
+
+fn fault(e: &impl fmt::Display) -> NoAnswer {
+    NoAnswer::Fault(e.to_string())
+}
+
+/// Why there is no jail, in words.
+#[derive(Debug)]
+pub(super) enum NoJail {
+    /// It cannot be made.
+    Unmade(String),
+    /// It can, and a wall does not hold.
+    Open(String),
+}
+
+impl fmt::Display for NoJail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unmade(why) | Self::Open(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl From<String> for NoJail {
+    fn from(why: String) -> Self {
+        Self::Unmade(why)
+    }
 }
 
 /// Tries a jail with its canary and nothing else in it.
 ///
 /// # Errors
-/// Why it cannot be had, in words.
-pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
+/// Why it cannot be had.
+pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), NoJail> {
     let Some(bwrap) = ctx.jail_program().map_err(|e| e.to_string())? else { return Ok(()) };
     let mut jail = bare_jail(ctx, bwrap, worker, None).map_err(|e| e.to_string())?;
     let mode = ctx.settings.network.mode;
@@ -292,12 +361,14 @@ pub(super) fn probe(ctx: &Context, worker: &WorkerId) -> Result<(), String> {
     };
     let orders = serde_json::to_string(&orders).map_err(|e| e.to_string())?;
     let mut child = jailed(&jail, &own_words(&["jail", "enter", &orders, "--", "/usr/bin/true"]));
-    let out = crate::process::run_bounded(&mut child, b"+", 1 << 16).map_err(|e| e.to_string())?;
+    let out = crate::process::begin(&mut child, b"+")
+        .and_then(|begun| begun.within(patience("jail", TOO_LONG)).finish(1 << 16))
+        .map_err(|e| e.to_string())?;
     let verdict = serde_json::from_slice::<crate::sandbox::inside::Verdict>(
         out.stdout.split(|b| *b == b'\n').next().unwrap_or_default(),
     );
     match verdict {
-        Ok(verdict) => verdict.jail_fault.map_or(Ok(()), Err),
-        Err(_) => Err(crate::domain::text::one_line(&out.stderr, 300)),
+        Ok(verdict) => verdict.jail_fault.map_or(Ok(()), |why| Err(NoJail::Open(why))),
+        Err(_) => Err(NoJail::Unmade(crate::domain::text::one_line(&out.stderr, 300))),
     }
 }

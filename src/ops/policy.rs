@@ -1,6 +1,7 @@
 //! Whether a run's commits may be published, and keeping those that may not for a person.
 
 use super::Context;
+use super::jailing::NoAnswer;
 use crate::domain::redact::Redactor;
 use crate::domain::{Run, text};
 use crate::git::{Host, Imported};
@@ -10,25 +11,26 @@ use crate::store::{self, make_private_dir, write_private};
 /// Looks at what the commits change. `Some`: why they are not published, and what can be done.
 ///
 /// # Errors
-/// When that cannot be looked at: in words.
+/// When that cannot be looked at.
 pub(super) fn check(
     ctx: &Context,
     run: &Run,
     git: &Host,
     imported: &Imported,
     redactor: &Redactor,
-) -> Result<Option<String>, String> {
-    let base = run.base_sha.as_deref().ok_or("the run has no base")?;
+) -> Result<Option<String>, NoAnswer> {
+    let none = || NoAnswer::Refused("the run has no base".into());
+    let base = run.base_sha.as_deref().ok_or_else(none)?;
     let settings = &ctx.settings;
     let rules = PublishRules {
         max_files: settings.max_files,
         max_bytes: settings.max_bytes,
         allow_protected: settings.allow_protected.iter().any(|p| p.matches(&run.repo)),
     };
-    let mut changes = git.changes(imported, base).map_err(|e| e.to_string())?;
+    let mut changes = git.changes(imported, base)?;
     if changes.bytes <= rules.max_bytes {
         let holds = |bytes: &[u8]| redactor.first_in(bytes).map(str::to_owned);
-        changes.secrets = git.search(imported, base, holds).map_err(|e| e.to_string())?;
+        changes.secrets = git.search(imported, base, holds)?;
     }
     let refused = refusals(run, &changes, rules);
     if refused.is_empty() {

@@ -50,7 +50,6 @@ pub(super) fn prepare(
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
     let paths = ctx.root.record(&run.worker);
-    tell(&paths.log(), &custody::mend(ctx, &run.worker)?, redactor)?;
     let url = ctx.settings.clone_url(&run.repo);
     let git = ctx.git().map_err(|e| e.to_string())?;
     let mirror = git
@@ -85,6 +84,8 @@ pub(super) fn prepare(
             room = Anteroom::open(ctx, run).map(Some);
         }
     })?;
+    // Git has run in there, and with it whatever the clone's own configuration names. Now nobody does.
+    tell(&paths.log(), &custody::mend(ctx, &run.worker)?, redactor)?;
     // A dispatch that died before its claim may have left a request that is not this run's.
     let request = match run.prompt {
         Some(_) => Some(request(&paths.request())?),
@@ -211,13 +212,15 @@ fn make_clone(
     let mut ask = || {
         let (id, max) = (Some(&run.run), MAX_PATCH + (1 << 16));
         ask_inside(ctx, &run.worker, Some(&run.repo), &request, max, id, &mut meanwhile)
+            .map_err(|e| e.to_string())
     };
     let (answer, patch) = ask()
         .or_else(|_| {
             // An earlier agent may have left it so that it can be neither used nor reset. But it is
             // not to blame where no jail can be had.
             let nothing = Request::Sweep(Sweep { home: home.clone(), paths: Vec::new() });
-            ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())?;
+            ask_inside(ctx, &run.worker, None, &nothing, 1 << 16, Some(&run.run), || ())
+                .map_err(|e| e.to_string())?;
             if std::fs::read_dir(&dir).is_ok_and(|mut dir| dir.next().is_some()) {
                 home::set_aside(&home, below, ASIDE).map_err(|e| Failure::from(e).to_string())?;
                 make_place()?;

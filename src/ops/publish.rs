@@ -119,8 +119,10 @@ impl Publishing<'_> {
     /// `Err`: try again later.
     async fn all(&mut self) -> Result<(), String> {
         let work = self.run.work.clone().unwrap_or_default();
-        if self.ended.outcome == Outcome::Succeeded && self.edited().await? {
-            self.end(Outcome::Deferred, EDITED.into());
+        if self.ended.outcome == Outcome::Succeeded
+            && let Some(why) = self.not_approved().await?
+        {
+            self.end(Outcome::Deferred, why.into());
         }
         if self.ended.outcome == Outcome::Succeeded && work.head.is_some() {
             match self.pull_request(&work).await {
@@ -191,30 +193,35 @@ impl Publishing<'_> {
         Ok(())
     }
 
-    /// Whether the words that somebody approved are no more what the issue says. Work that is out
-    /// already stays.
-    async fn edited(&self) -> Result<bool, String> {
+    /// Why what was done for words that somebody approved is not wanted any more: the issue says
+    /// something else, or nobody can tell. Work that is out already stays.
+    async fn not_approved(&self) -> Result<Option<&'static str>, String> {
         let run = self.run;
         let Some((number, text)) = run.issue.zip(run.text.as_ref()).filter(|(_, t)| t.approved)
         else {
-            return Ok(false);
+            return Ok(None);
         };
         let look = async {
-            let issue = self.github.issue(&run.repo, number).await?;
-            let mut trusted = Trusted::new(self.github, &self.ctx.settings);
-            if trusted.still_allowed(&issue, text).await? {
-                return Ok::<_, Error>(false);
-            }
-            let Some(branch) = &run.branch else { return Ok(true) };
-            let pulls = self.github.pulls_by_head(&run.repo, branch).await?;
-            Ok(!pulls.iter().any(|pull| pull.open))
+            let why = match self.github.issue(&run.repo, number).await {
+                Ok(issue) => {
+                    let mut trusted = Trusted::new(self.github, &self.ctx.settings);
+                    if trusted.still_allowed(&issue, text).await? {
+                        return Ok(None);
+                    }
+                    EDITED
+                }
+                Err(e) if e.kind() == ErrorKind::Missing => GONE,
+                Err(e) => return Err(e),
+            };
+            let Some(branch) = &run.branch else { return Ok(Some(why)) };
+            let is_out = match self.github.pulls_by_head(&run.repo, branch).await {
+                Ok(pulls) => pulls.iter().any(|pull| pull.open),
+                Err(e) if e.kind() == ErrorKind::Missing => false,
+                Err(e) => return Err(e),
+            };
+            Ok::<_, Error>((!is_out).then_some(why))
         };
-        match look.await {
-            Ok(edited) => Ok(edited),
-            // Gone or moved: the rest of publishing says so.
-            Err(e) if e.kind() == ErrorKind::Missing => Ok(false),
-            Err(e) => Err(e.to_string()),
-        }
+        look.await.map_err(|e| e.to_string())
     }
 
     /// Decides the outcome anew.
@@ -504,6 +511,9 @@ impl Publishing<'_> {
 
 const EDITED: &str = "the issue was edited after it was approved, while it was worked on; what was \
                       done for the earlier words is not published";
+
+const GONE: &str = "the issue that was approved is not there any more, so nobody can tell whether it \
+                    still says the same; what was done for it is not published";
 
 enum Refused {
     Later(String),

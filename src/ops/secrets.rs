@@ -12,6 +12,9 @@ use crate::store::read_bounded;
 /// No honest list is larger.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Each more would cost every start of an agent some time.
+const MAX_LINES: usize = 250;
+
 /// What the name of a variable holds if its value is a secret.
 const SECRET_NAMES: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL"];
 
@@ -67,14 +70,37 @@ pub(super) fn known(
         let bytes = read_bounded(path, MAX_FILE)?.ok_or_else(|| {
             Failure::new(Exit::Usage, format!("[redact] file: there is no {}", path.display()))
         })?;
-        for line in String::from_utf8_lossy(&bytes).lines() {
+        let text = String::from_utf8_lossy(&bytes);
+        if text.lines().count() > MAX_LINES {
+            let what = format!(
+                "[redact] file: {} has more than {MAX_LINES} lines, and no more are looked for",
+                path.display()
+            );
+            return Err(
+                Failure::new(Exit::Usage, what).hint("leave out what is of no use any more")
+            );
+        }
+        for line in text.lines() {
             add("secret", line);
         }
     }
-    for home in [ctx.root.home(worker), settings.user_home.clone()] {
-        all.extend(secrets_in(&home).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let named = |(name, value): (&str, SecretString)| (name.to_owned(), value);
+    all.extend(secrets_in(&settings.user_home).into_iter().map(named));
+    // An agent may have put there what it likes, words that everybody uses for one.
+    for (name, value) in secrets_in(&ctx.root.home(worker)) {
+        let lines = value.expose_secret().lines().filter(|line| looks_random(line));
+        all.extend(lines.map(|line| (name.to_owned(), SecretString::from(line.to_owned()))));
     }
     Ok(all)
+}
+
+/// Whether it may be a token or a line of a key, and is not a piece of honest text.
+fn looks_random(value: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    value.len() >= 20
+        && value.bytes().all(plain)
+        && value.bytes().any(|b| b.is_ascii_digit())
+        && value.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
 /// Takes the secrets out of everything in a record that somebody else has written, and invisible

@@ -26,7 +26,8 @@ pub(super) fn worker(ctx: &Context, id: &WorkerId) -> Result<State, Failure> {
 }
 
 /// Ends the run of a busy worker: the agent is asked to end, killed after the grace, and confirmed
-/// dead. The task stays, for `restart` or `reset`.
+/// dead. The task stays, for `restart` or `reset`; one whose agent has ended by itself stays as it is,
+/// and what that left is looked at by the next tick.
 ///
 /// # Errors
 /// When there is no run to stop, it is being published (its work is done), or it cannot be ended.
@@ -48,12 +49,13 @@ pub fn stop(ctx: &Context, id: &WorkerId) -> Result<Run, Failure> {
             return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
         }
     };
-    if run.phase >= Phase::Verifying {
-        let what = format!("the agent of worker {id} has ended; its work is just {}", run.phase);
+    if run.phase == Phase::Publishing {
+        let what = format!("the agent of worker {id} has ended; its work is just published");
         return Err(Failure::new(Exit::Failed, what).hint("wait a moment"));
     }
     end_supervisor(ctx, id, &run)?;
     match worker(ctx, id)? {
+        State::Crashed(left) if run.phase == Phase::Verifying => Ok(*left),
         State::Crashed(run) => mark_stopped(ctx, id, *run),
         // It came to its end just then.
         _ => Ok(*run),
@@ -69,8 +71,8 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     let supervisor = Identity::recorded(run)
         .ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
     // A bare PID may be a stranger's by now.
-    let open = || supervisor.open().ok_or_else(|| cannot("its PID belongs to another process now"));
-    let supervisor_fd = open()?;
+    let supervisor_fd =
+        supervisor.open().ok_or_else(|| cannot("its PID belongs to another process now"))?;
     let lock = ctx.root.record(id).lock();
     let gone_by = |deadline: Instant| -> Result<bool, Failure> {
         while Instant::now() < deadline {
@@ -89,14 +91,16 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
             Err(e) => return Err(cannot(&e.to_string())),
         }
     }
-    let polite = run.limits.grace().min(Duration::from_hours(1)) + Duration::from_secs(5);
+    let polite = match run.phase {
+        // There is no agent to be asked.
+        Phase::Verifying => Duration::ZERO,
+        _ => run.limits.grace().min(Duration::from_hours(1)) + Duration::from_secs(5),
+    };
     if gone_by(Instant::now() + polite)? {
         return Ok(());
     }
-    if supervisor.open().is_some() {
-        // The jail dies with it.
-        process::kill_tree(supervisor.pid);
-    }
+    // The jail dies with it.
+    process::kill_tree_of(&supervisor_fd, supervisor.pid);
     if gone_by(Instant::now() + Duration::from_secs(5))? {
         return Ok(());
     }

@@ -85,7 +85,8 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
 /// are processes of their own, and must not read what somebody is just writing to the configuration.
 fn keep_settings(ctx: &Context, run: &Run) -> Result<Context, Failure> {
     let kept = ctx.root.record(&run.worker).config();
-    store::write_private(&kept, ctx.settings.config_text.as_bytes())?;
+    // Whoever takes the run up again writes it again.
+    store::write_memory(&kept, ctx.settings.config_text.as_bytes())?;
     let mut ctx = ctx.clone();
     ctx.flags.config = Some(kept);
     // One that is taken up again keeps its wall: what it left in its clone is behind that.
@@ -169,7 +170,16 @@ impl Supervisor<'_> {
                     let agent = self.run.agent.clone().unwrap_or_default();
                     let verified =
                         patiently(|| verify(self.ctx, &self.run, &agent, &self.redactor));
-                    let (work, ended) = verified.map_err(|why| self.waits("looked at", &why))?;
+                    let (work, ended) = match verified {
+                        Ok(verified) => verified,
+                        Err(why) => {
+                            if !is_full(&why) {
+                                self.run.looks = self.run.looks.saturating_add(1);
+                                self.save()?;
+                            }
+                            return Err(self.waits("looked at", &why));
+                        }
+                    };
                     (self.run.work, self.run.ended) = (Some(work), Some(ended));
                     if self.run.outcome() == Some(Outcome::Stopped) {
                         // The task stays, for a person to carry on or to clear.
@@ -295,7 +305,6 @@ impl Supervisor<'_> {
         let paths = ctx.root.record(&run.worker);
         let jailed_run = run.sandbox == JailMode::Bwrap;
         let log = open_log(&paths.log())?;
-        let _fence = room.as_ref().and_then(|room| room.fence(ctx, run));
         let (child, ways) = match room.and_then(Anteroom::let_in) {
             Some(entered) => entered,
             None if jailed_run => return Err("the sandbox was not made".into()),
@@ -320,7 +329,11 @@ impl Supervisor<'_> {
         // Before the rest, so that it can finish its log.
         drop(ways.egress);
         // In a jail nothing can be left; without one, nothing may be.
-        process::kill_descendants();
+        if let Err(pids) = process::kill_descendants() {
+            let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+            let mut said = std::io::stderr();
+            let _ = writeln!(said, "what the agent started does not die: pid {}", pids.join(", "));
+        }
         Ok(output.report(&watched, run))
     }
 }
@@ -392,9 +405,13 @@ impl Output {
             // The agent could say so too.
             self.no_agent = verdict.and_then(|v| v.jail_fault).map(|why| text::one_line(&why, 300));
         }
-        let clean = self.streams[usize::from(is_err)].push(line, line.ends_with(b"\n"));
-        let line = &*clean;
-        self.keep(line);
+        let stream = &mut self.streams[usize::from(is_err)];
+        let held = stream.holds();
+        let clean = stream.push(line, line.ends_with(b"\n"));
+        // The reader wants its line whole, not what is held back of the last and not of this one.
+        let alone = (!is_err && (held || stream.holds())).then(|| stream.alone(line));
+        self.keep(&clean);
+        let line = alone.as_ref().unwrap_or(&clean);
         if is_err {
             self.reader.error_line(line);
             return false;
@@ -417,7 +434,7 @@ impl Output {
     fn report(mut self, watched: &Watched, run: &Run) -> AgentReport {
         use std::os::unix::process::ExitStatusExt;
         for stream in 0..self.streams.len() {
-            let held = self.streams[stream].push(b"", true).into_owned();
+            let held = self.streams[stream].finish();
             self.keep(&held);
         }
         let status: ExitStatus = watched.status;

@@ -1,6 +1,6 @@
 //! The phase after the agent: what is really there.
 
-use super::jailing::ask_inside;
+use super::jailing::{NoAnswer, ask_inside};
 use super::patience::{self, is_full};
 use super::{Context, filing, policy};
 use crate::domain::redact::Redactor;
@@ -14,7 +14,8 @@ use crate::plan::conclude;
 /// decides how the run ended.
 ///
 /// # Errors
-/// When there is no room to take the work over: in words. It can be done again.
+/// When something of this machine is in the way (no room, no process, a git that was killed): in
+/// words. It can be done again.
 pub(super) fn verify(
     ctx: &Context,
     run: &Run,
@@ -26,10 +27,14 @@ pub(super) fn verify(
         let ended = conclude(run.kind, agent, &work);
         return Ok((work, ended));
     }
-    // What is wrong with this machine for a moment must not cost an agent's work.
-    let collected = collect(ctx, run, redactor).or_else(|_| collect(ctx, run, redactor));
-    match collected.map_err(|failure| patience::why(ctx, failure)) {
-        Err(why) if is_full(&why) => Err(why),
+    // What is wrong with this machine must not cost an agent's work, nor what lies about in its clone.
+    let collected = collect(ctx, run, redactor, false).or_else(|first| {
+        let refused = matches!(first, NoAnswer::Refused(_));
+        collect(ctx, run, redactor, refused)
+    });
+    let is_fault = matches!(collected, Err(NoAnswer::Fault(_))) && run.looks < MAX_LOOKS;
+    match collected.map_err(|failure| patience::why(ctx, failure.to_string())) {
+        Err(why) if is_fault || is_full(&why) => Err(why),
         Err(why) => {
             let work = Work::default();
             let mut ended = conclude(run.kind, agent, &work);
@@ -48,9 +53,13 @@ pub(super) fn verify(
             {
                 let look = || policy::check(ctx, run, git, imported, redactor);
                 // A fault of this machine passes; work that is done is worth a second look.
-                let refused = look().or_else(|_| look()).unwrap_or_else(|why| {
-                    Some(format!("not published: what is changed cannot be looked at: {why}"))
-                });
+                let refused = match look().or_else(|_| look()) {
+                    Ok(refused) => refused,
+                    Err(NoAnswer::Fault(why)) if run.looks < MAX_LOOKS => return Err(why),
+                    Err(why) => {
+                        Some(format!("not published: what is changed cannot be looked at: {why}"))
+                    }
+                };
                 if let Some(why) = refused {
                     // Another attempt would bring the same: a person has to look.
                     ended = Ended { outcome: Outcome::Deferred, why };
@@ -64,6 +73,10 @@ pub(super) fn verify(
         }
     }
 }
+
+/// So many supervisors may look in vain, because of what may have been a fault of this machine. What an
+/// agent left can kill who looks at it, too.
+const MAX_LOOKS: u32 = 100;
 
 /// Whether the commits that a run is about to publish are lost, but for the worker's clone.
 pub(super) fn has_lost_its_commits(ctx: &Context, run: &Run) -> bool {
@@ -79,9 +92,11 @@ fn collect(
     ctx: &Context,
     run: &Run,
     redactor: &Redactor,
-) -> Result<(Work, Option<(Host, Imported)>), String> {
+    blind: bool,
+) -> Result<(Work, Option<(Host, Imported)>), NoAnswer> {
+    let refused = |why: String| NoAnswer::Refused(why);
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
-        return Err("the run has no branch".into());
+        return Err(refused("the run has no branch".into()));
     };
     let max = ctx.settings.max_issues;
     let want = match run.kind {
@@ -90,21 +105,22 @@ fn collect(
         _ => Want::Words,
     };
     let request = Request::Collect(Collect {
-        git: ctx.tool("git").map_err(|e| e.to_string())?,
+        git: ctx.tool("git").map_err(|e| NoAnswer::Fault(e.to_string()))?,
         dir: ctx.root.clone_of(&run.worker, &run.repo),
         branch: branch.clone(),
         base_sha: base_sha.clone(),
         outbox: ctx.root.home(&run.worker).join(OUTBOX),
         want,
+        blind,
     });
     let (repo, id) = (Some(&run.repo), Some(&run.run));
     let (answer, raw) = ask_inside(ctx, &run.worker, repo, &request, MAX_ANSWER, id, || ())?;
-    let mut work: Work =
-        serde_json::from_slice(&answer).map_err(|e| format!("its answer is wrong: {e}"))?;
+    let mut work: Work = serde_json::from_slice(&answer)
+        .map_err(|e| refused(format!("its answer is wrong: {e}")))?;
     if want != Want::Commits {
         hand_in_words(&mut work, branch);
         if want != Want::Words {
-            keep_drafts(ctx, run, redactor, (&raw, &mut work))?;
+            keep_drafts(ctx, run, redactor, (&raw, &mut work)).map_err(refused)?;
         }
     }
     bound(&mut work);
@@ -114,7 +130,7 @@ fn collect(
             None
         }
         Some(head) => {
-            let git = ctx.git().map_err(|e| e.to_string())?;
+            let git = ctx.git().map_err(|e| NoAnswer::Fault(e.to_string()))?;
             let mirror = Mirror {
                 path: ctx.mirror_path(&run.repo),
                 default: base.clone(),
@@ -122,8 +138,7 @@ fn collect(
                 branches: std::collections::BTreeMap::new(),
             };
             let scratch = ctx.root.record(&run.worker).scratch();
-            let imported =
-                git.import(&mirror, &scratch, &raw, head, base_sha).map_err(|e| e.to_string())?;
+            let imported = git.import(&mirror, &scratch, &raw, head, base_sha)?;
             work.commits = imported.commits;
             Some((git, imported))
         }

@@ -1,14 +1,17 @@
 //! The one place that starts processes.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 
+use super::tree::kill_tree;
+use super::watch::timeout;
 use crate::failpoint::{self, Effect, Trouble};
 
 /// A command with an empty environment: what a child may know is always said.
@@ -73,7 +76,7 @@ fn begin_with<'a>(
     command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = spawn(command, failpoint::command_name)?;
     let end = failpoint::end_of(command);
-    Ok(Begun { child, input, end })
+    Ok(Begun { child, input, end, patience: None })
 }
 
 /// Starts a child that lives on; `what` it is, is for the names of failpoints.
@@ -98,7 +101,11 @@ pub struct Begun<'a> {
     child: Child,
     input: &'a [u8],
     end: Effect,
+    patience: Option<Duration>,
 }
+
+/// While we stand still ourselves, so may the child. So of each wait for it no more is counted.
+const COUNTED: Duration = Duration::from_secs(10);
 
 impl Begun<'_> {
     /// Lets it have no more than so many bytes of memory of its own. What it asks for beyond is refused
@@ -118,14 +125,29 @@ impl Begun<'_> {
         }
     }
 
+    /// Lets it take no longer than so from the time that it is heard.
+    pub fn within(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
+    }
+
     /// The second half of [`run_bounded`].
     ///
     /// # Errors
-    /// When it says too much; it is ended then.
+    /// When it says too much ([`ErrorKind::FileTooLarge`]) or takes too long
+    /// ([`ErrorKind::TimedOut`]); it is ended then, with all that it has started.
     pub fn finish(mut self, max_stdout: u64) -> std::io::Result<Captured> {
-        let said = converse(&mut self.child, self.input, max_stdout);
+        let mut left = self.patience;
+        let said = converse(&mut self.child, self.input, max_stdout, &mut left)
+            .and_then(|said| await_end(&self.child, &mut left).map(|()| said))
+            .map_err(|e| match (e.kind(), self.patience) {
+                (ErrorKind::TimedOut, Some(patience)) => {
+                    let why = format!("it took longer than {} seconds", patience.as_secs());
+                    std::io::Error::new(ErrorKind::TimedOut, why)
+                }
+                _ => e,
+            });
         if said.is_err() {
-            let _ = self.child.kill();
+            kill_tree(self.child.id());
         }
         let status = self.child.wait();
         let (stdout, stderr) = said?;
@@ -140,6 +162,7 @@ fn converse(
     child: &mut Child,
     mut input: &[u8],
     max_stdout: u64,
+    left: &mut Option<Duration>,
 ) -> std::io::Result<(Vec<u8>, Tail)> {
     let mut stdin = child.stdin.take();
     let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
@@ -157,7 +180,7 @@ fn converse(
         if wanted.iter().all(|(fd, _)| fd.is_none()) {
             return Ok((out, tail));
         }
-        let [write, read_out, read_err] = ready(wanted)?;
+        let [write, read_out, read_err] = ready(wanted, left)?;
         if write && let Some(pipe) = &mut stdin {
             // So much always fits into a pipe that is ready, so that it cannot block.
             match pipe.write(&input[..input.len().min(4096)]) {
@@ -173,7 +196,7 @@ fn converse(
             }
             if out.len() as u64 > max_stdout {
                 let why = format!("it wrote more than {max_stdout} bytes");
-                return Err(std::io::Error::other(why));
+                return Err(std::io::Error::new(ErrorKind::FileTooLarge, why));
             }
         }
         if read_err && let Some(pipe) = &mut stderr {
@@ -185,16 +208,35 @@ fn converse(
     }
 }
 
-/// Waits until something can be done, and says which.
+/// Waits for a child that has closed its outputs and may live on.
+fn await_end(child: &Child, left: &mut Option<Duration>) -> std::io::Result<()> {
+    if left.is_none() {
+        return Ok(());
+    }
+    let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    ready([(Some(ended.as_fd()), PollFlags::POLLIN)], left).map(drop)
+}
+
+/// Waits until something can be done, and says which. What is `left` of the patience gets less.
 fn ready<const N: usize>(
     wanted: [(Option<BorrowedFd<'_>>, PollFlags); N],
+    left: &mut Option<Duration>,
 ) -> std::io::Result<[bool; N]> {
     let fds = wanted.iter().filter_map(|(fd, flags)| Some(PollFd::new((*fd)?, *flags)));
     let mut fds: Vec<PollFd<'_>> = fds.collect();
     loop {
-        match poll(&mut fds, PollTimeout::NONE) {
+        if *left == Some(Duration::ZERO) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let since = Instant::now();
+        let wait = left.map_or(PollTimeout::NONE, |left| timeout(left.min(COUNTED)));
+        let found = poll(&mut fds, wait);
+        if let Some(left) = left {
+            *left = left.saturating_sub(since.elapsed().min(COUNTED));
+        }
+        match found {
+            Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => break,
-            Err(Errno::EINTR) => {}
             Err(e) => return Err(e.into()),
         }
     }
@@ -243,6 +285,20 @@ mod tests {
         let captured = run_bounded(&mut deaf, &vec![b'x'; 300_000], 1 << 20).unwrap();
         assert_eq!(captured.stdout.len(), 300_000);
         assert_eq!(captured.stderr, "end");
+    }
+
+    #[test]
+    fn a_child_that_takes_too_long_is_ended_with_what_it_started() {
+        for script in ["exec 3<&0; sleep 1000 & wait", "exec >&- 2>&-; sleep 1000; :"] {
+            // Whoever of them lives holds the other end.
+            let (mut life, held) = std::io::pipe().unwrap();
+            let mut shell = command("/bin/sh");
+            let begun = begin_with(shell.args(["-c", script]), Stdio::from(held), b"").unwrap();
+            drop(shell);
+            let e = begun.within(Duration::from_millis(300)).finish(1000).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::TimedOut, "{e}");
+            assert_eq!(life.read(&mut [0]).unwrap(), 0);
+        }
     }
 
     #[test]

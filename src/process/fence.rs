@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cgroup::members;
 use super::tree::descendants_of;
 use crate::domain::Rlimits;
 
@@ -16,9 +17,11 @@ const TOP: &str = "/sys/fs/cgroup";
 pub struct Fence(Vec<PathBuf>);
 
 impl Fence {
-    /// Puts a process and everything that has come from it into groups of this name, whose limits hold
-    /// for all of them together. A name that was left behind is used again. Where a group cannot be
-    /// made (or is not needed) there is none: the limits of each process hold anyway.
+    /// Puts a process into groups of this name, whose limits hold for all in it together: for what will
+    /// come from it, too. A name that was left behind is used again. Where a group cannot be made (or
+    /// is not needed) there is none: the limits of each process hold anyway.
+    ///
+    /// The first to be moved after a while waits tens of milliseconds for all processors.
     #[must_use]
     pub fn around(pid: u32, name: &str, rlimits: &Rlimits) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
@@ -44,17 +47,25 @@ impl Fence {
             // Without the controller a group limits nothing, and does no harm.
             let _ = fs::write(dir.join(file), limit);
         }
-        for dir in &fence.0 {
-            let procs = dir.join("cgroup.procs");
-            let _ = fs::write(&procs, pid.to_string());
-            // What comes from those that are in is in as well; what came before is fetched.
-            for _ in 0..3 {
-                for one in descendants_of(pid) {
-                    let _ = fs::write(&procs, one.to_string());
-                }
+        fence.fetch(&[pid]);
+        Some(fence)
+    }
+
+    /// Puts what had come from a process before it was put there itself into its groups.
+    pub fn gather(&self, pid: u32) {
+        for _ in 0..3 {
+            self.fetch(&descendants_of(pid));
+        }
+    }
+
+    /// Moves those that are not there yet.
+    fn fetch(&self, pids: &[u32]) {
+        for dir in &self.0 {
+            let there = members(dir);
+            for pid in pids.iter().filter(|pid| !there.contains(pid)) {
+                let _ = fs::write(dir.join("cgroup.procs"), pid.to_string());
             }
         }
-        Some(fence)
     }
 
     /// Removes the groups of this name that a dead supervisor has left, if nobody is in them.

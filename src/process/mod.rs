@@ -16,6 +16,6 @@ pub use command::{Begun, Captured, begin, command, run_bounded, run_bounded_with
 pub use fence::Fence;
 pub use identity::{Identity, Uptime, identity_of_self, start_time, uptime};
 pub use leftovers::{Traces, end_leftovers, leftovers};
-pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree};
+pub use tree::{become_subreaper, children_of, kill_descendants, kill_tree, kill_tree_of};
 pub use waiting::{Waiting, Woken};
 pub use watch::{End, Lines, Watched, watch};

@@ -13,6 +13,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::tree::{children_of, descendants_of};
 use crate::domain::Limits;
+use crate::failpoint::patience;
 
 /// Cuts a stream of bytes into lines, without ever holding more than `max` bytes: a longer line
 /// comes in pieces.
@@ -256,6 +257,10 @@ fn has_spoken(stdout: Option<&ChildStdout>, stderr: Option<&ChildStderr>) -> boo
 /// How long an agent may linger after its final word.
 const LINGER: Duration = Duration::from_secs(30);
 
+fn linger() -> Duration {
+    patience("result", LINGER)
+}
+
 fn over_limit(
     limits: &Limits,
     now: Instant,
@@ -265,7 +270,7 @@ fn over_limit(
 ) -> Option<End> {
     if now >= started + limits.wall_clock() {
         Some(End::WallClock)
-    } else if final_word.is_some_and(|at| now >= at + LINGER) {
+    } else if final_word.is_some_and(|at| now >= at + linger()) {
         Some(End::HungAfterResult)
     } else if now >= last_word + limits.silence() {
         Some(End::Silence)
@@ -281,7 +286,7 @@ fn next_limit(
     final_word: Option<Instant>,
 ) -> Instant {
     let next = (started + limits.wall_clock()).min(last_word + limits.silence());
-    final_word.map_or(next, |at| next.min(at + LINGER))
+    final_word.map_or(next, |at| next.min(at + linger()))
 }
 
 /// Milliseconds rounded up, so that a wake-up never comes just before its time.

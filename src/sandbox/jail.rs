@@ -58,6 +58,20 @@ pub struct Jail {
     pub cwd: PathBuf,
     /// Whether we are root: then the jail gets another user id and loses all capabilities.
     pub as_root: bool,
+    /// Bytes that each directory in memory may hold, and so of the machine's memory. `None`: as much as
+    /// the kernel thinks fit, because bubblewrap [cannot tell it](bounds_memory).
+    pub tmp_size: Option<u64>,
+}
+
+/// What hides something is to be empty, not to be used.
+const NOTHING_SIZE: u64 = 1 << 20;
+
+/// Whether a bubblewrap can bound what is kept in memory: since version 0.7 it can. Its option stands in
+/// the program; asking would take longer than all else.
+#[must_use]
+pub fn bounds_memory(bwrap: &Path) -> bool {
+    let option = b"--size\0";
+    std::fs::read(bwrap).is_ok_and(|program| program.windows(option.len()).any(|w| w == option))
 }
 
 /// Files of `/etc` that programs need to look up libraries, names, users and certificates.
@@ -65,8 +79,17 @@ const ETC: &[&str] = &[
     "passwd",
     "group",
     "nsswitch.conf",
-    "ssl",
-    "pki",
+    // Certificates as the families of distributions keep them; not the keys beside them.
+    "ssl/certs",
+    "ssl/cert.pem",
+    "ssl/ca-bundle.pem",
+    "ssl/openssl.cnf",
+    "pki/tls/certs",
+    "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf",
+    "pki/ca-trust",
+    "ca-certificates",
+    "crypto-policies",
     "alternatives",
     "localtime",
     "timezone",
@@ -145,12 +168,18 @@ impl Jail {
         ] {
             add(&[flag("--symlink"), flag(target), flag(link)]);
         }
-        // Everything that is not mounted is in memory and private.
-        for dir in ["/tmp", "/run", "/var/tmp"] {
-            add(&[flag("--dir"), flag(dir)]);
-        }
+        let in_memory = |add: &mut dyn FnMut(&[&OsStr]), at: &OsStr, most: u64| {
+            if let Some(size) = self.tmp_size {
+                add(&[flag("--size"), flag(&size.min(most).to_string())]);
+            }
+            add(&[flag("--tmpfs"), at]);
+        };
+        in_memory(&mut add, flag("/tmp"), u64::MAX);
+        add(&[flag("--dir"), flag("/run"), flag("--symlink"), flag("../tmp"), flag("/var/tmp")]);
         if self.furnished {
             add(&[flag("--dev"), flag("/dev"), flag("--proc"), flag("/proc")]);
+            in_memory(&mut add, flag("/dev/shm"), u64::MAX);
+            add(&[flag("--remount-ro"), flag("/dev")]);
         } else {
             for device in ["/dev/null", "/dev/urandom"] {
                 add(&[flag("--dev-bind"), flag(device), flag(device)]);
@@ -166,9 +195,11 @@ impl Jail {
             let how = if bind.writable { "--bind" } else { "--ro-bind" };
             match &bind.from {
                 Some(from) => add(&[flag(how), from.as_os_str(), bind.to.as_os_str()]),
-                None => add(&[flag("--tmpfs"), bind.to.as_os_str()]),
+                None => in_memory(&mut add, bind.to.as_os_str(), NOTHING_SIZE),
             }
         }
+        // What everything is mounted on is in memory, too.
+        add(&[flag("--remount-ro"), flag("/")]);
         add(&[flag("--chdir"), self.cwd.as_os_str(), flag("--")]);
         words.extend(argv.iter().cloned());
         words
@@ -188,6 +219,7 @@ mod tests {
             furnished: true,
             cwd: "/w/01".into(),
             as_root: true,
+            tmp_size: Some(1 << 30),
         };
         let line = jail.command(&["/usr/bin/true".into(), "--x".into()]);
         let line: Vec<_> = line.iter().map(|w| w.to_str().unwrap()).collect();
@@ -211,17 +243,29 @@ mod tests {
         --symlink usr/sbin /sbin
         --symlink usr/lib /lib
         --symlink usr/lib64 /lib64
-        --dir /tmp
+        --size 1073741824
+        --tmpfs /tmp
         --dir /run
-        --dir /var/tmp
+        --symlink ../tmp /var/tmp
         --dev /dev
         --proc /proc
+        --size 1073741824
+        --tmpfs /dev/shm
+        --remount-ro /dev
         --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache
         --ro-bind-try /etc/passwd /etc/passwd
         --ro-bind-try /etc/group /etc/group
         --ro-bind-try /etc/nsswitch.conf /etc/nsswitch.conf
-        --ro-bind-try /etc/ssl /etc/ssl
-        --ro-bind-try /etc/pki /etc/pki
+        --ro-bind-try /etc/ssl/certs /etc/ssl/certs
+        --ro-bind-try /etc/ssl/cert.pem /etc/ssl/cert.pem
+        --ro-bind-try /etc/ssl/ca-bundle.pem /etc/ssl/ca-bundle.pem
+        --ro-bind-try /etc/ssl/openssl.cnf /etc/ssl/openssl.cnf
+        --ro-bind-try /etc/pki/tls/certs /etc/pki/tls/certs
+        --ro-bind-try /etc/pki/tls/cert.pem /etc/pki/tls/cert.pem
+        --ro-bind-try /etc/pki/tls/openssl.cnf /etc/pki/tls/openssl.cnf
+        --ro-bind-try /etc/pki/ca-trust /etc/pki/ca-trust
+        --ro-bind-try /etc/ca-certificates /etc/ca-certificates
+        --ro-bind-try /etc/crypto-policies /etc/crypto-policies
         --ro-bind-try /etc/alternatives /etc/alternatives
         --ro-bind-try /etc/localtime /etc/localtime
         --ro-bind-try /etc/timezone /etc/timezone
@@ -229,8 +273,10 @@ mod tests {
         --ro-bind-try /etc/services /etc/services
         --ro-bind-try /etc/protocols /etc/protocols
         --bind /w/01 /w/01
+        --size 1048576
         --tmpfs /w/01/x
         --ro-bind /m.git /m.git
+        --remount-ro /
         --chdir /w/01
         -- /usr/bin/true
         --x

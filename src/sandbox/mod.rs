@@ -15,5 +15,5 @@ pub mod inside;
 mod jail;
 mod reach;
 
-pub use jail::{Bind, Jail, covers};
+pub use jail::{Bind, Jail, bounds_memory, covers};
 pub use reach::needed_to_run;

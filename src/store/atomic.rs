@@ -29,7 +29,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// As for [`write_private`].
-pub(super) fn write_memory(path: &Path, content: &[u8]) -> Result<(), Error> {
+pub fn write_memory(path: &Path, content: &[u8]) -> Result<(), Error> {
     replace(path, content, false)
 }
 

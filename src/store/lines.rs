@@ -12,12 +12,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_memory;
 use super::history::{Archived, Read, archived, leave_out_older, read_all};
 use super::line::Line;
 use super::record::read_slim;
 use super::spread::{MANY, spread};
-use super::{Error, Root, read_bounded};
+use super::{Error, Root, read_bounded, write_memory};
 use crate::domain::WorkerId;
 
 /// The runs that the archive holds, by record and line, in no order; otherwise as

@@ -30,7 +30,7 @@ mod workers;
 
 pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
-    remove_dir_all, remove_file, write_private,
+    remove_dir_all, remove_file, write_memory, write_private,
 };
 pub(crate) use atomic::{rename_new, sync_dir, sync_tree};
 pub use claims::{

@@ -27,7 +27,7 @@ mod world;
 #[test]
 fn a_release_has_no_failpoints() {
     let program = std::fs::read(env!("CARGO_BIN_EXE_claude-workers")).unwrap();
-    for words in ["CLAUDE_WORKERS_FAILPOINT", "let the agent in"] {
+    for words in ["CLAUDE_WORKERS_FAILPOINT", "CLAUDE_WORKERS_PATIENCE", "let the agent in"] {
         assert!(!program.windows(words.len()).any(|bytes| bytes == words.as_bytes()), "{words}");
     }
 }

@@ -197,34 +197,13 @@ fn an_executor_that_is_not_there_is_refused_before_anything_is_claimed() {
 fn without_a_jail_nothing_starts_and_nothing_is_claimed() {
     let world = World::new();
     world.issue("One");
-    // A bwrap that is found and does not work, as where namespaces are forbidden.
-    let tools = world.root.tools();
-    let text = std::fs::read_to_string(&tools).unwrap();
-    let broken = world.dir.join("bwrap");
-    std::fs::write(
-        &broken,
-        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let bwrap = serde_json::from_str::<serde_json::Value>(&text).unwrap();
-    let path = find(&bwrap, "bwrap").expect("init remembered bwrap");
-    std::fs::write(&tools, text.replace(&path, &broken.display().to_string())).unwrap();
+    // One that is found and does not work, as where namespaces are forbidden.
+    world.bubblewrap("echo 'bwrap: No permissions to create new namespace' >&2; exit 1");
     let said = world.cron(&["assign"]).exits(7);
     assert!(said.err.contains("No permissions to create new namespace"), "{}", said.err);
     assert!(said.err.contains("doctor"), "{}", said.err);
     assert!(world.labels(1).is_empty() && world.marks().is_empty());
     world.cron(&["doctor"]).exits(1).says("failure  sandbox");
-}
-
-/// The first text in a JSON document that ends in this file name.
-fn find(value: &serde_json::Value, name: &str) -> Option<String> {
-    match value {
-        serde_json::Value::String(s) if s.ends_with(&format!("/{name}")) => Some(s.clone()),
-        serde_json::Value::Object(map) => map.values().find_map(|v| find(v, name)),
-        serde_json::Value::Array(all) => all.iter().find_map(|v| find(v, name)),
-        _ => None,
-    }
 }
 
 /// Runs `dispatch` with a standard input that stays open, so that one that reads it hangs.

@@ -196,3 +196,21 @@ fn an_agent_is_in_the_clone_that_was_made_in_the_place_of_a_broken_one() {
     assert_eq!(world.says("cat README.md"), "# app\n");
     assert!(!world.user_home().join("octo").exists());
 }
+
+/// Git runs in the clone before the agent does, and with it what the clone's configuration names.
+#[test]
+fn what_a_filter_of_the_clone_writes_into_a_broker_home_is_gone_before_the_agent_comes() {
+    let world = World::with(&broker(), &["01"]);
+    world.says(
+        "cat >$HOME/filter <<'END'
+        cd $HOME; echo filtered >>ran; echo 'machine github.com password planted' >.netrc
+        echo 'echo sourced >&2' >>.bashrc; cat
+END
+        git config filter.x.smudge \"sh $HOME/filter\"; git config filter.x.clean \"sh $HOME/filter\"
+        echo '* filter=x' >.git/info/attributes; echo changed >README.md; echo laid",
+    );
+    let said = world.says("test -e ~/.netrc && echo FOUND; bash -c true 2>&1; echo seen");
+    assert!(!said.contains("FOUND") && !said.contains("sourced\n"), "{said}");
+    // It did run.
+    assert_eq!(world.home("01").join("ran").exists(), said.contains(".netrc looked like a cred"));
+}

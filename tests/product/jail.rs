@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use claude_workers::domain::JailMode;
+use claude_workers::domain::{JailMode, Outcome};
+use claude_workers::fakehub::Exchange;
 use claude_workers::store::write_private;
 
 use crate::world::{APP, Config, TOKEN, World, files};
@@ -35,6 +36,8 @@ fn an_agent_sees_no_record_no_sibling_and_nothing_of_the_user() {
         "/root".to_owned(),
         "/home".to_owned(),
         "/etc/shadow".to_owned(),
+        "/etc/ssl/private".to_owned(),
+        "/etc/pki/tls/private".to_owned(),
         "/var/run/docker.sock".to_owned(),
     ];
     let agent = format!(
@@ -77,6 +80,70 @@ fn what_an_agent_writes_outside_of_its_home_does_not_reach_the_host() {
         assert!(!dir.join(&name).exists(), "{}", dir.display());
     }
     assert!(world.dir.is_dir(), "the directory's name is taken in /tmp itself");
+}
+
+/// A bubblewrap that leaves something out makes a jail like any other; only who tries its walls finds
+/// out. The claim is made by then.
+#[test]
+fn a_wall_that_does_not_hold_is_found_before_the_agent_starts_and_its_issue_is_free_again() {
+    let world = World::new();
+    let user = world.user_home().join(".ssh");
+    fs::create_dir(&user).unwrap();
+    let (user, mirror) = (user.display(), "\"$mirror\" \"$mirror\"");
+    let lacks = |word: &str| format!("[ \"$word\" = {word} ] && continue");
+    let adds = |bind: &str| format!("[ \"$word\" = --chdir ] && set -- \"$@\" {bind}");
+    for (edit, why) in [
+        (lacks("--unshare-net"), "the loopback of the host is in reach"),
+        (lacks("--unshare-pid"), "the processes of the host are in reach"),
+        (adds(&format!("--bind {mirror}")), ".git can be written from inside"),
+        (adds("--ro-bind \"$HOME_INSIDE\" \"$HOME_INSIDE\""), "cannot be written from inside"),
+        (
+            format!("[ \"$word\" = --remount-ro ] && set -- \"$@\" --ro-bind {user} {user}"),
+            "can be seen from inside",
+        ),
+        (
+            adds("--ro-bind /dev/null /run/claude-workers/egress.sock"),
+            "the proxy cannot be reached",
+        ),
+    ] {
+        let (issue, seen) = (world.issue("One"), world.asked().len());
+        world.bubblewrap(&format!(
+            "case \"$*\" in *prompt.txt*) ;; *) exec $real \"$@\" ;; esac
+            for word; do case $word in *.git) mirror=$word ;; */01) HOME_INSIDE=$word ;; esac; done
+            for word; do shift; {edit}; set -- \"$@\" \"$word\"; done
+            exec $real \"$@\""
+        ));
+        world.tick();
+        let run = world.last_run();
+        let said = run.ended.as_ref().map_or("", |ended| &ended.why);
+        assert_eq!(run.outcome(), Some(Outcome::NotStarted), "{why}: {said}");
+        assert!(said.contains("the sandbox does not hold") && said.contains(why), "{why}: {said}");
+        let labelled = |e: &Exchange| e.method == "POST" && e.path.ends_with("/labels");
+        assert!(world.asked()[seen..].iter().any(labelled), "{why}: it was claimed");
+        assert!(world.labels(issue).is_empty() && world.marks().is_empty(), "{why}");
+        world.hub.set_open(APP, issue, false).unwrap();
+        world.bubblewrap("exec $real \"$@\"");
+    }
+    // And it is the walls: with them, the agent starts.
+    world.issue("Two");
+    world.tick();
+    assert_eq!(world.last_run().outcome(), Some(Outcome::Succeeded));
+}
+
+/// What lies in memory takes from the whole machine.
+#[test]
+fn what_an_agent_keeps_in_memory_as_files_is_bounded() {
+    let sandbox = "tmp_size = '2MiB'";
+    let world = World::with(&Config { sandbox, ..Config::default() }, &["01"]);
+    let said = world.says(
+        "echo x >/tmp/x && echo x >/dev/shm/x && echo x >/var/tmp/x && cat /tmp/x
+        for at in $(awk '$3 == \"tmpfs\" { print $2 }' /proc/mounts); do
+            head -c 9000000 /dev/zero 2>/dev/null >$at/fill && echo FILLED $at
+        done
+        cat $(awk '$3 == \"tmpfs\" { print $2 \"/fill\" }' /proc/mounts) 2>/dev/null | wc -c",
+    );
+    let total: u64 = said.strip_prefix("x\n").unwrap().trim().parse().expect(&said);
+    assert!((3 << 20..=5 << 20).contains(&total), "{said}");
 }
 
 #[test]

@@ -44,7 +44,16 @@ fn paths_that_the_user_adds_are_there_as_the_user_said() {
         &format!("read_only = ['{dir}/agents']"),
         &format!("read_only = ['{dir}/agents', '{dir}/tools']\nread_write = ['{dir}/cache', '{dir}/gone']"),
     );
+    fs::create_dir(world.dir.join("cache/fixed")).unwrap();
+    fs::create_dir(world.dir.join("tools/open")).unwrap();
+    let config = config.replace("/tools'", &format!("/tools', '{dir}/cache/fixed'"));
+    let config = config.replace("/cache',", &format!("/cache', '{dir}/tools/open',"));
     fs::write(world.config_file(), config).unwrap();
+    // The nearest counts.
+    let nested = format!(
+        "touch {dir}/cache/fixed/x 2>/dev/null || echo fixed; touch {dir}/tools/open/x && echo open"
+    );
+    assert_eq!(world.says(&nested), "fixed\nopen\n");
     let script = format!(
         "cat {dir}/tools/file {dir}/cache/file; echo; echo x 2>/dev/null >{dir}/tools/file || echo kept
          echo new >{dir}/cache/file && echo changed; ls {dir}"

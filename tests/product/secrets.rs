@@ -27,10 +27,14 @@ fn world() -> World {
     world
 }
 
+fn hex(text: &str) -> String {
+    let digit = |d: u8| char::from_digit(u32::from(d), 16).unwrap();
+    text.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
 /// What may not be found anywhere.
 fn forms() -> Vec<String> {
-    let digit = |d: u8| char::from_digit(u32::from(d), 16).unwrap();
-    let hex: String = SECRET.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect();
+    let hex = hex(SECRET);
     let b64 = |text: &str| STANDARD.encode(text);
     vec![
         SECRET.to_owned(),
@@ -71,6 +75,13 @@ fn what_an_agent_says_of_a_secret_reaches_neither_the_disk_nor_github() {
         printf %s "$raw" | while IFS= read -rN1 c; do printf %s "$c"; done; echo
         head -c 1048570 /dev/zero | tr '\0' x; printf '%s' "$raw"; head -c 3000000 /dev/zero | tr '\0' y
         printf '%s\n' "$raw"
+        # Broken into lines, as encoders do it, wherever in it the secret is.
+        for n in 1 20 40 60 80; do
+            {{ head -c $n /dev/zero | tr '\0' m; printf %s "$raw and so on, for more than one line"; }} >plain
+            base64 plain; base64 plain >&2; od -An -v -tx1 plain | tr -d ' \n' | fold -w60; echo
+            printf '{{"type":"x","said":"%s"}}\n' "$(base64 plain | sed ':a;N;$!ba;s/\n/\\n/g')"
+        done
+        rm plain
         printf '%s\n\n%s\n' "Title $raw" "Body $b64 and $hex" >$outbox/pr.md
         echo "See $url64" >$outbox/comment.md
         echo "$raw" >leftover.txt
@@ -82,7 +93,12 @@ fn what_an_agent_says_of_a_secret_reaches_neither_the_disk_nor_github() {
     world.tick();
     assert_eq!(world.outcomes(), [Outcome::Succeeded], "{:?}", world.last_run());
     let log = world.cron(&["logs", "01", "--raw"]).ok().out;
-    assert!(log.matches("[redacted:CANARY_TOKEN]").count() > 12, "{}", log.len());
+    assert!(log.matches("[redacted:CANARY_TOKEN]").count() > 32, "{log:.9000}");
+    // But for the few digits that end a line before it can be known what they begin.
+    let joined = log.replace(['\n', '\\'], "");
+    for part in [&STANDARD.encode(&SECRET[6..21]), &hex(&SECRET[4..])] {
+        assert!(!joined.contains(&part[..20]), "{part} in {log:.9000}");
+    }
     assert!(log.contains("[redacted:secret]"));
     assert!(log.matches('x').count() > 1_048_000);
     let pull = world.pulls().pop().unwrap();
@@ -108,6 +124,10 @@ fn a_secret_in_a_commit_is_not_published() {
         ("commit config.txt \"key: $b64\"", "config.txt: [redacted:CANARY_TOKEN]"),
         ("echo a >a; git add a; git commit -qm \"Use $raw\"", "message of commit "),
         ("commit gone.txt \"$hex\"; git rm -q gone.txt; commit b c", "gone.txt: "),
+        (
+            "echo \"machine github.com login x password $raw or so\" | base64 >f; git add f; git commit -qm f",
+            "f: [redacted:CANARY_TOKEN]",
+        ),
         ("commit another-secret-value x", "name of a file at the top: [redacted:secret]"),
     ] {
         world.agent(&format!("{FORMS}\n{script}\necho 'All done.'"));
@@ -126,8 +146,31 @@ fn a_secret_in_a_commit_is_not_published() {
 #[test]
 fn a_list_of_secrets_that_cannot_be_read_keeps_a_run_from_starting() {
     let world = world();
-    std::fs::remove_file(world.user_home().join("more")).unwrap();
-    let issue = world.issue("One").to_string();
+    let (file, issue) = (world.user_home().join("more"), world.issue("One").to_string());
+    // Or that is too long to be looked for.
+    std::fs::write(&file, "a-secret-value\n".repeat(251)).unwrap();
+    world.cron(&["dispatch", "-r", APP, "-i", &issue]).exits(2).says("more than 250 lines");
+    std::fs::remove_file(file).unwrap();
     world.cron(&["dispatch", "-r", APP, "-i", &issue]).exits(2).says("[redact] file");
     assert!(world.labels(1).is_empty() && !world.task("01").exists());
+}
+
+/// What an agent puts where credentials are kept is no secret of anybody's, if everybody writes it.
+#[test]
+fn an_agent_cannot_have_honest_words_taken_for_secrets() {
+    for mode in ["copy", "broker"] {
+        let credentials = if mode == "broker" { "mode = 'broker'" } else { "" };
+        let world = World::with(&Config { credentials, ..Config::default() }, &["01"]);
+        world.says(
+            r#"cd; mkdir -p .claude .ssh; echo 'machine x password complete' >.netrc
+            echo '{"a":{"accessToken":"\"result\"","refreshToken":"completely and utterly"}}' >.claude/.credentials.json
+            printf -- '-----BEGIN PRIVATE KEY-----\n"type":\ncompletely\n' >.ssh/id_x; echo laid"#,
+        );
+        let line = r#"{"type":"result","a":"complete","b":"completely and utterly"}"#;
+        assert!(world.says(&format!("echo '{line}'")).ends_with(&format!("{line}\n")), "{mode}");
+    }
+    // A token is one, whoever put it there.
+    let world = World::new();
+    world.says("cd; echo 'machine x password ghp_0123456789abcdefghij' >.netrc; echo laid");
+    assert_eq!(world.says("cat ~/.netrc"), "machine x password [redacted:git-password]\n");
 }

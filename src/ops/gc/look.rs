@@ -382,7 +382,8 @@ fn survey(
         paths: paths.iter().filter_map(below).collect(),
         home: home.clone(),
     });
-    let (answer, _) = ask_inside(ctx, worker, repo, &request, 1 << 20, None, || ())?;
+    let asked = ask_inside(ctx, worker, repo, &request, 1 << 20, None, || ());
+    let (answer, _) = asked.map_err(|e| e.to_string())?;
     let inside: Vec<Inside> = serde_json::from_slice(&answer).map_err(|e| e.to_string())?;
     Ok(inside.into_iter().map(|inside| (home.join(&inside.path), inside)).collect())
 }

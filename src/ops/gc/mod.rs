@@ -168,10 +168,10 @@ fn of_worker(
     let below = |r: &Removal| r.path.strip_prefix(&home).unwrap_or(&r.path).to_owned();
     let paths = in_home.iter().map(below).collect();
     let request = Request::Sweep(Sweep { home: home.clone(), paths });
-    let swept =
-        ask_inside(ctx, id, None, &request, 1 << 20, None, || ()).and_then(|(answer, _)| {
-            serde_json::from_slice::<Vec<Option<String>>>(&answer).map_err(|e| e.to_string())
-        });
+    let asked = ask_inside(ctx, id, None, &request, 1 << 20, None, || ());
+    let swept = asked.map_err(|e| e.to_string()).and_then(|(answer, _)| {
+        serde_json::from_slice::<Vec<Option<String>>>(&answer).map_err(|e| e.to_string())
+    });
     for (nth, removal) in in_home.into_iter().enumerate() {
         let result = match &swept {
             Err(why) => Err(why.clone()),
