@@ -141,7 +141,6 @@ const RAW_EFFECTS: &[(&str, &str)] = &[
     ("git/publish.rs", "is a point"),
     ("git/sweep.rs", "in the jail"),
     ("github/disk.rs", "are points; of no consequence if lost"),
-    ("github/pace.rs", "is a point"),
     ("home/lived.rs", "before an agent begins, points; else refreshed while no run is there"),
     ("home/source.rs", "read only"),
     ("home/staging.rs", "a home half made is moved to its place whole"),

@@ -22,7 +22,8 @@ Weekly, by cron:
   0 4 * * 0 $HOME/.cargo/bin/claude-workers gc >/dev/null
 
 Nothing of a worker that is not idle is touched. Records that say whether an issue may be taken
-again stay, however old they are. Lists and claims that are remembered of GitHub go after 30 days,
+again stay, however old they are. A mirror that has more than 50 packs, or 5,000 loose objects, is
+packed anew; nothing in it is lost. Lists and claims that are remembered of GitHub go after 30 days,
 the oldest before if they are more than 64 MiB.")]
 pub(super) struct Args {
     /// Say what would be removed, and remove nothing
@@ -54,10 +55,12 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
 
 fn line(item: &Item, dry_run: bool) -> String {
     let thing = &item.removal;
-    let done = match (&item.problem, dry_run) {
-        (Some(_), _) => styled(RED, "kept"),
-        (None, true) => styled(CYAN, "would remove"),
-        (None, false) => styled(CYAN, "removed"),
+    let done = match (&item.problem, thing.what, dry_run) {
+        (Some(_), ..) => styled(RED, "kept"),
+        (None, Thing::Objects, true) => styled(CYAN, "would pack"),
+        (None, Thing::Objects, false) => styled(CYAN, "packed"),
+        (None, _, true) => styled(CYAN, "would remove"),
+        (None, _, false) => styled(CYAN, "removed"),
     };
     let mut of: Vec<String> = Vec::new();
     of.extend(thing.worker.as_ref().map(|id| format!("worker {id}")));

@@ -1,7 +1,7 @@
 //! Mirrors: one bare repository for each remote, fetched once for all workers.
 //!
 //! Clones borrow its objects (git's *alternates*) and see it read-only. Its objects are never
-//! pruned: somebody may be borrowing them.
+//! pruned: somebody may be borrowing them. They are put into fewer files now and then.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -113,6 +113,17 @@ impl Host {
         }
     }
 
+    /// Puts the objects of a mirror's many files into few packs. All of them stay, also those that
+    /// nothing in the mirror leads to: a clone may borrow them. Runs that want to fetch wait meanwhile.
+    ///
+    /// # Errors
+    /// Why it is as it was, in words.
+    pub fn pack_mirror(&self, path: &Path) -> Result<(), String> {
+        let _lock = try_lock(path)?;
+        let args = ["repack", "-d", "-q", "--geometric=2"];
+        self.local("pack the mirror", Some(path), &args, &[]).map(drop).map_err(|e| e.to_string())
+    }
+
     fn fetch(&self, url: &str, path: &Path, default: &BranchName) -> Result<(), Error> {
         if !is_mirror(path) {
             self.make_bare("make the mirror", path)?;
@@ -165,18 +176,42 @@ pub const REMOVING: &str = "removing";
 /// # Errors
 /// Why it stays, in words.
 pub fn remove_mirror(path: &Path, seen_at: Option<Timestamp>) -> Result<(), String> {
-    let lock_path = path.with_extension("lock");
-    // It stays: whoever waits for it must not hold another one than who comes next.
-    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-    let lock = lock.map_err(|e| format!("{}: {e}", lock_path.display()))?;
-    if lock.try_lock().is_err() || fetched_at(path) != seen_at {
-        return Err("it has just been used".into());
+    let _lock = try_lock(path)?;
+    if fetched_at(path) != seen_at {
+        return Err(USED.into());
     }
     // Half a mirror must not be taken for one.
     let away = path.with_extension(REMOVING);
     fs::rename(path, &away)
         .and_then(|()| fs::remove_dir_all(&away))
         .map_err(|e| format!("{}: {e}", path.display()))
+}
+
+const USED: &str = "it has just been used";
+
+/// A mirror's lock, if nobody has it. The file stays: whoever waits for it must not hold another one
+/// than who comes next.
+fn try_lock(path: &Path) -> Result<File, String> {
+    let lock_path = path.with_extension("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+    let lock = lock.map_err(|e| format!("{}: {e}", lock_path.display()))?;
+    lock.try_lock().map_err(|_| USED)?;
+    Ok(lock)
+}
+
+/// How many packs a mirror has, and how many objects that are in none.
+#[must_use]
+pub fn packs_and_loose(path: &Path) -> (u64, u64) {
+    let names = |dir: PathBuf| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let objects = path.join("objects");
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let packs = names(objects.join("pack")).iter().filter(|name| name.ends_with(".pack")).count();
+    let fans = names(objects.clone()).into_iter().filter(|name| name.len() == 2);
+    let loose = fans.map(|fan| count(names(objects.join(fan)).len())).sum();
+    (count(packs), loose)
 }
 
 /// Git's own locks are held for a moment, and nobody else writes here: an old one was left by a git

@@ -18,7 +18,7 @@ pub mod sweep;
 
 pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
-pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, remove_mirror};
+pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, packs_and_loose, remove_mirror};
 pub use publish::Imported;
 
 use std::io::ErrorKind;

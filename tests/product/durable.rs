@@ -133,3 +133,52 @@ fn what_is_fetched_is_on_the_disk_before_it_is_remembered_and_what_is_not_costs_
     assert!(all.iter().any(|(name, _)| name == "ls-remote"), "{all:?}");
     assert!(all.iter().all(|(name, count)| name != "fetch" && *count == 0), "{all:?}");
 }
+
+#[test]
+fn a_mirror_of_many_small_files_is_packed_and_nothing_that_a_clone_borrows_is_lost() {
+    let world = World::new();
+    world.issue("One");
+    world.tick();
+    let run = world.last_run();
+    let mirrors = world.root.mirrors();
+    let host = fs::read_dir(mirrors).unwrap().flatten().next().unwrap().path();
+    let mirror = host.join("octo/app.git");
+    let git = |args: &[&str], input: &str| {
+        let mut git = assert_cmd::Command::new("git");
+        git.arg("--git-dir").arg(&mirror).args(args).write_stdin(input.to_owned());
+        String::from_utf8(git.unwrap().stdout).unwrap().trim().to_owned()
+    };
+    let pack = mirror.join("objects/pack/pack").display().to_string();
+    // As fetches leave them, and one that no branch leads to any more.
+    for n in 0..51 {
+        let object = git(&["hash-object", "-w", "--stdin"], &format!("object {n}"));
+        git(&["pack-objects", "-q", &pack], &object);
+    }
+    let borrowed = git(&["hash-object", "-w", "--stdin"], "borrowed");
+    let objects = |git: &dyn Fn(&[&str], &str) -> String| {
+        let all = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"];
+        git(&all, "").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = objects(&git);
+    assert!(before.contains(&borrowed) && before.contains(run.base_sha.as_ref().unwrap()));
+    let packs = || {
+        let all = fs::read_dir(mirror.join("objects/pack")).unwrap().flatten();
+        all.filter(|e| e.path().extension().is_some_and(|e| e == "pack")).count()
+    };
+    assert_eq!(packs(), 51);
+    let said = world.cron(&["gc", "--dry-run"]).ok().says("would pack objects of octo/app");
+    said.says("51 packs and ");
+    assert_eq!(packs(), 51);
+    // Somebody fetches.
+    let held = fs::File::open(mirror.with_extension("lock")).unwrap();
+    held.lock().unwrap();
+    world.cron(&["gc"]).exits(1).says("it has just been used");
+    assert_eq!(packs(), 51);
+    drop(held);
+    world.cron(&["gc"]).ok().says("packed objects of octo/app");
+    assert_eq!((packs(), objects(&git)), (1, before));
+    world.cron(&["gc"]).ok().says("nothing is old enough");
+    world.issue("Two");
+    world.tick();
+    assert_eq!(world.outcomes(), [Outcome::Succeeded; 2]);
+}

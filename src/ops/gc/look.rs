@@ -10,7 +10,7 @@ use super::Left;
 use crate::domain::{RepoSlug, RunId, WorkerId};
 use crate::git::clone::{Request, before_aside};
 use crate::git::sweep::{Inside, Survey, size};
-use crate::git::{REMOVING, fetched_at};
+use crate::git::{REMOVING, fetched_at, packs_and_loose};
 use crate::home::{OUTBOX, STAGING};
 use crate::ops::jailing::ask_inside;
 use crate::ops::{Context, Failure};
@@ -255,7 +255,9 @@ fn mirrors(ctx: &Context) -> Vec<SeenMirror> {
                 let Some(name) = name.strip_suffix(".git") else { continue };
                 let Ok(repo) = format!("{owner}/{name}").parse() else { continue };
                 let (thing, bytes, since) = (Thing::Mirror, size(&path), fetched_at(&path));
-                mirrors.push(SeenMirror { repo, piece: Piece { thing, path, bytes, since } });
+                let (packs, loose) = packs_and_loose(&path);
+                let piece = Piece { thing, path, bytes, since };
+                mirrors.push(SeenMirror { repo, piece, packs, loose });
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Removes what is kept no longer: logs, records, clones, mirrors, leftovers, claims on the remote.
+//! Removes what is kept no longer: logs, records, clones, mirrors, leftovers, claims on the remote; and
+//! packs what a mirror has in many files.
 //!
 //! What is to go is decided by [`crate::plan::gc`] from what was seen, and a worker is touched only
 //! with its lock in hand and if it has not worked since. Every step leaves a state that the rest of
@@ -248,6 +249,10 @@ fn forget(ctx: &Context, path: &Path) -> Result<(), String> {
 
 /// Mirrors, what is remembered, and leftovers beside the workers' records.
 fn of_nobody(ctx: &Context, seen: &Seen, removal: &Removal) -> Result<(), String> {
+    if removal.what == Thing::Objects {
+        let git = ctx.git().map_err(|e| e.to_string())?;
+        return git.pack_mirror(&removal.path);
+    }
     if let Some(mirror) = seen.mirrors.iter().find(|m| m.piece.path == removal.path) {
         // A run writes its record before it asks for its mirror.
         let now = store::list(&ctx.root).map_err(|e| e.to_string())?;

@@ -78,6 +78,8 @@ pub enum Thing {
     Temporary,
     /// A mirror.
     Mirror,
+    /// The many files of a mirror that is in use, each with a few objects: what is in them stays.
+    Objects,
     /// What is remembered of GitHub: lists, labels that are there, claims.
     Memory,
     /// A claim on the remote.
@@ -100,6 +102,7 @@ impl Thing {
             Self::Scratch => "scratch",
             Self::Temporary => "temporary",
             Self::Mirror => "mirror",
+            Self::Objects => "objects",
             Self::Memory => "memory",
             Self::Claim => "claim",
         }
@@ -190,7 +193,17 @@ pub struct SeenMirror {
     pub repo: RepoSlug,
     /// It; since the last fetch.
     pub piece: Piece,
+    /// How many packs it has.
+    pub packs: u64,
+    /// How many objects are in no pack.
+    pub loose: u64,
 }
+
+/// With more packs than this git gets slow.
+const MOST_PACKS: u64 = 50;
+
+/// More objects than this that are in no pack take much more room than they need.
+const MOST_LOOSE: u64 = 5000;
 
 /// Everything that was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -256,6 +269,12 @@ pub fn gc(seen: &Seen, rules: &Retention, now: Timestamp) -> Vec<Removal> {
     for mirror in &seen.mirrors {
         if let Some(why) = mirror_is_due(seen, mirror, rules, now) {
             removals.push(removal(&mirror.piece, None, None, Some(&mirror.repo), why));
+        } else if mirror.packs > MOST_PACKS || mirror.loose > MOST_LOOSE {
+            let SeenMirror { piece, packs, loose, .. } = mirror;
+            // What the disk gains is not known before.
+            let objects = Piece { thing: Thing::Objects, bytes: 0, ..piece.clone() };
+            let why = format!("{packs} packs and {loose} loose objects become few packs");
+            removals.push(removal(&objects, None, None, Some(&mirror.repo), why));
         }
     }
     of_memory(&seen.memory, now, &mut removals);

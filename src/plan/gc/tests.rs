@@ -142,7 +142,7 @@ fn a_mirror_stays_while_anybody_needs_it() {
         let mut worker = worker("01", vec![]);
         change(&mut worker);
         let piece = piece(Thing::Mirror, "/m".into(), 0);
-        let mirrors = vec![SeenMirror { repo: repo(0), piece }];
+        let mirrors = vec![SeenMirror { repo: repo(0), piece, packs: 1, loose: 1 }];
         removed(&Seen { mirrors, ..one(worker) }, &rules(10), 20).len()
     };
     assert_eq!(with(&|_| ()), 1);
@@ -292,7 +292,12 @@ proptest! {
             worker.borrows.extend(borrowed.then(|| repo(2)));
         }
         let mirrors = (0..4u8)
-            .map(|n| SeenMirror { repo: repo(n), piece: piece(Thing::Mirror, format!("/m{n}"), 0) })
+            .map(|n| SeenMirror {
+                repo: repo(n),
+                piece: piece(Thing::Mirror, format!("/m{n}"), 0),
+                packs: 1,
+                loose: 1,
+            })
             .collect();
         let seen = Seen { workers, mirrors, ..Seen::default() };
         let keep = |n: usize| days[n].map(|days| Duration::from_secs(days * 86_400));
