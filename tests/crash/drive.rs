@@ -31,6 +31,8 @@ pub struct Scenario {
 pub const WORKS: &str = "commit work-$issue.txt done; echo 'All done.'";
 /// One that does not.
 pub const FAILS: &str = "echo 'I cannot.'; exit 1";
+/// As long as its home has this, no agent begins.
+const STAYS: &str = "stays";
 
 pub const ASSIGN: Scenario = Scenario {
     before: &[],
@@ -59,7 +61,7 @@ impl Scenario {
         let hangs = hangs(&world).display().to_string();
         world.agent(&format!(
             "echo x >>$HOME/starts; echo $$ >$HOME/agent.pid\n\
-             while [ -e '{hangs}' ]; do sleep 0.02; done\n{}",
+             while [ -e '{hangs}' ] || [ -e $HOME/{STAYS} ]; do sleep 0.02; done\n{}",
             self.agent
         ));
         world.issue("One");
@@ -129,6 +131,10 @@ fn hangs(world: &World) -> PathBuf {
 /// What did not come to pass: in words.
 pub fn run(scenario: &Scenario, point: &Point, mode: Mode) -> Result<World, String> {
     let world = scenario.world();
+    if mode == Mode::KillAgent {
+        // It may be further than the point when its supervisor is there.
+        std::fs::write(world.home("01").join(STAYS), "").unwrap();
+    }
     let how = match mode {
         Mode::Kill => "kill",
         Mode::Error => "error",
