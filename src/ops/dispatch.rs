@@ -288,6 +288,12 @@ async fn give_back(
         return Failure { hint: Some(KEPT.into()), ..failure };
     }
     if let Some(hold) = hold {
+        // Should the record outlive the claim, whoever takes it up must not trust the claim for its youth.
+        let unclaimed = Run { claim: None, ..run.clone() };
+        if let Err(e) = store::write_task(&ctx.root, lock, &unclaimed) {
+            let message = format!("{failure}; and {e}");
+            return Failure { message, hint: Some(KEPT.into()), ..failure };
+        }
         let _ = hold.release(&run.run);
     }
     if labelled {
