@@ -101,14 +101,20 @@ fn a_clone_that_makes_git_wait_for_ever_is_left_after_a_time_and_the_next_run_ha
     assert!(!is_running("sleep 1000.75"));
 }
 
+/// A world whose supervisor looks at a clone that makes git wait.
+fn with_a_trap(sandbox: &'static str) -> World {
+    let world = World::with(&Config { sandbox, ..Config::default() }, &["01"]);
+    world.agent(&format!("commit a b; {TRAP}"));
+    world.issue("One");
+    world.cron(&["assign"]).ok();
+    world.wait_until("it is looked at", || is_verifying(&world));
+    world
+}
+
 #[test]
 fn a_person_ends_a_supervisor_that_looks_at_a_clone_for_ever() {
     for sandbox in ["", "mode = 'none'"] {
-        let world = World::with(&Config { sandbox, ..Config::default() }, &["01"]);
-        world.agent(&format!("commit a b; {TRAP}"));
-        world.issue("One");
-        world.cron(&["assign"]).ok();
-        world.wait_until("it is looked at", || is_verifying(&world));
+        let world = with_a_trap(sandbox);
         world.cron(&["stop", "01"]).ok().says("stopped looking at what its agent left");
         assert!(world.processes().is_empty(), "{:?}", world.processes());
         assert_eq!((task(&world).phase, task(&world).ended), (Phase::Verifying, None));
@@ -124,11 +130,7 @@ fn a_person_ends_a_supervisor_that_looks_at_a_clone_for_ever() {
 #[test]
 fn work_is_not_given_up_because_who_looks_at_it_is_killed() {
     for sandbox in ["", "mode = 'none'"] {
-        let world = World::with(&Config { sandbox, ..Config::default() }, &["01"]);
-        world.agent(&format!("commit a b; {TRAP}"));
-        world.issue("One");
-        world.cron(&["assign"]).ok();
-        world.wait_until("it is looked at", || is_verifying(&world));
+        let world = with_a_trap(sandbox);
         // As often as it is tried.
         world.quiet_while(|| {
             let State::Busy(run) = state(&world) else { return };
