@@ -292,6 +292,36 @@ fn what_another_host_has_ended_since_the_look_is_not_begun() {
     assert_eq!((world.comments(1), world.pulls()), (comments, pulls));
 }
 
+/// Its claim was young when it was written, and says nothing: it has been given back since.
+#[test]
+fn a_start_that_was_taken_back_by_half_does_not_begin_what_another_host_has_taken_since() {
+    let world = World::new();
+    world.issue("One");
+    let (marker, mut assign) = (world.dir.join("struck"), world.program());
+    let strike = format!("hang|supervise|before say ready|1|{}", marker.display());
+    assign.env("CLAUDE_WORKERS_FAILPOINT", strike).env("CLAUDE_WORKERS_PATIENCE", "ready=1");
+    // The label comes off, but that is not told: the record stays.
+    world.hub.inject(Fault::drop_connection("DELETE", "/labels/").applied().times(20));
+    Said::of(&assign.arg("assign").output().unwrap()).exits(1).says("the record is kept");
+    world.hub.clear_faults();
+    assert!(world.task("01").exists() && world.labels(1).is_empty());
+
+    let other = Host::new(&world, "b", &["02"]);
+    world.agent("mark start; while [ -e $HOME/wait ]; do sleep 0.05; done; commit a b");
+    let wait = other.root.home(&"02".parse().unwrap()).join("wait");
+    fs::write(&wait, "").unwrap();
+    other.cron(&["assign"]).ok();
+    world.wait_until("the other host's agent is at work", || !world.marks().is_empty());
+    world.cron(&["assign"]).says("worker 01 carries on");
+    world.wait_until("it is given back", || !world.runs().is_empty());
+    assert_eq!(world.outcomes(), [Outcome::NotStarted], "{:?}", world.last_run());
+    assert_eq!((world.marks().len(), world.labels(1)), (1, vec!["worker:02".to_owned()]));
+    fs::remove_file(wait).unwrap();
+    other.wait();
+    assert_eq!(other.outcomes(), [Outcome::Succeeded]);
+    assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1));
+}
+
 /// A claim that is missing says that nobody had the issue only as long as none can be collected.
 #[test]
 fn a_record_without_a_claim_that_lay_for_long_is_given_back() {
