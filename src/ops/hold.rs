@@ -183,14 +183,14 @@ impl<'a> Hold<'a> {
         if run.attempt == 1 && age.unsigned_abs() < MARGIN {
             return Ok(held.clone());
         }
-        match self.read()? {
-            Some(found) if self.is_of(&found.claim, &run.run) => {
-                let renewed = self.swap(run, Some(&found.id), found.claim.epoch)?;
-                renewed.ok_or_else(|| self.refused("another host"))
-            }
-            Some(found) => Err(self.refused(&format!("{} now", found.claim.host))),
-            None => Err(self.refused("nobody: its claim was removed")),
+        let at = Timestamp::now();
+        if let Some(FoundClaim { id, claim }) = self.confirm(run)? {
+            return Ok(ClaimHeld { id, epoch: claim.epoch, at });
         }
+        Err(match self.read()? {
+            Some(found) => self.refused(&format!("{} now", found.claim.host)),
+            None => self.refused("nobody: its claim was removed"),
+        })
     }
 
     fn refused(&self, by: &str) -> Failure {
@@ -269,10 +269,16 @@ impl<'a> Hold<'a> {
     /// # Errors
     /// When that is not known.
     pub(super) fn confirm(&self, run: &Run) -> Result<Option<FoundClaim>, Failure> {
-        let Some(found) = self.still_ours(&run.run)? else { return Ok(None) };
-        let next = self.claim(run, found.claim.epoch, fresh_uuid());
-        let id = self.put(&next, Some(&found.id), Timestamp::now())?;
-        Ok(id.map(|id| FoundClaim { id, claim: next }))
+        // What a step of this run has pushed that died, or gave it up, may arrive just in between.
+        for _ in 0..2 {
+            let Some(found) = self.still_ours(&run.run)? else { return Ok(None) };
+            let claim = self.claim(run, found.claim.epoch, fresh_uuid());
+            if let Some(id) = self.put(&claim, Some(&found.id), Timestamp::now())? {
+                return Ok(Some(FoundClaim { id, claim }));
+            }
+        }
+        let what = format!("the claim on {}#{} does not stand still", self.repo, self.issue);
+        Err(Failure::new(Exit::Failed, what))
     }
 
     /// The claim of another run (here or of another host) that has, or has had, the issue since `run`.

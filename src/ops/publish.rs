@@ -79,12 +79,8 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
     };
     let hold = Hold::of(ctx, &run)?;
     let never_started = run.agent.as_ref().is_none_or(|agent| agent.not_started.is_some());
-    if let (Some(hold), None, None, true) = (&hold, &run.claim, &run.relieves, never_started) {
-        // It never had the issue: what is there to be seen of it is another host's.
-        let _ = hold.release(&run.run);
-        let ended = Ended { outcome: Outcome::NotStarted, why: ended.why };
-        return Ok(PublishAnswer::Done(Published { ended: Some(ended), ..Published::default() }));
-    }
+    let never_had =
+        hold.is_some() && run.claim.is_none() && run.relieves.is_none() && never_started;
     let mut publishing = Publishing {
         ctx,
         github: &github,
@@ -95,7 +91,8 @@ pub async fn publish(ctx: &Context, worker: &WorkerId) -> Result<PublishAnswer, 
         ended,
         done: Published::default(),
     };
-    match publishing.all().await {
+    let published = if never_had { publishing.nothing().await } else { publishing.all().await };
+    match published {
         Ok(()) => Ok(PublishAnswer::Done(publishing.done)),
         Err(why) => Ok(PublishAnswer::Later { why, filed: publishing.done.filed }),
     }
@@ -178,19 +175,34 @@ impl Publishing<'_> {
         Ok(self.claim.is_some())
     }
 
+    /// The run never had the issue, or has given it back: what is on it is another host's, but for a
+    /// label that went on before.
+    async fn nothing(&mut self) -> Result<(), String> {
+        self.end(Outcome::NotStarted, self.ended.why.clone());
+        let (Some(hold), Some(issue)) = (&self.hold, self.run.issue) else { return Ok(()) };
+        let holder = hold.taken_over(&self.run.run).map_err(|e| e.to_string())?;
+        let Some(holder) = holder else {
+            let _ = hold.release(&self.run.run);
+            return Ok(());
+        };
+        // Theirs may be of the same name.
+        if holder.worker == self.run.worker { Ok(()) } else { self.take_label_off(issue).await }
+    }
+
     /// Another host has taken the issue over: what is on it is that one's, but for the label of a
     /// worker that has it no more.
     async fn lost(&mut self) -> Result<(), String> {
         self.end(Outcome::Lost, "another host has taken the issue over".into());
         let (Some(hold), Some(issue)) = (&self.hold, self.run.issue) else { return Ok(()) };
         let holder = hold.taken_over(&self.run.run).map_err(|e| e.to_string())?;
+        let shows = |c: &Claim| c.state == ClaimState::Held && c.worker == self.run.worker;
+        if holder.as_ref().is_some_and(shows) { Ok(()) } else { self.take_label_off(issue).await }
+    }
+
+    async fn take_label_off(&mut self, issue: IssueNumber) -> Result<(), String> {
         let own = self.run.worker.label();
-        let shows = |c: &Claim| c.state == ClaimState::Held && c.worker.label() == own;
-        if !holder.as_ref().is_some_and(shows) {
-            let result = self.github.remove_label(&self.run.repo, issue, &own).await;
-            self.note(result, &format!("taking off the label {own}"))?;
-        }
-        Ok(())
+        let result = self.github.remove_label(&self.run.repo, issue, &own).await;
+        self.note(result, &format!("taking off the label {own}")).map(drop)
     }
 
     /// Why what was done for words that somebody approved is not wanted any more: the issue says

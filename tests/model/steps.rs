@@ -1,15 +1,14 @@
 //! The program's effects, in its order, and what may happen between them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use claude_workers::domain::Outcome;
-use claude_workers::plan::{
-    self, Rules, Skip, Snapshot, Standing, Verdict, history_refuses, is_late, standing,
-};
+use claude_workers::plan::{Standing, is_late, standing};
 
+use crate::looks::{abandoned, check, closer, is_planned, leaves_label, unchanged};
+use crate::mishaps::{arrive, die, disaster, under_way};
 use crate::world::{
-    Agent, At, Held, Listed, Process, REAL, Record, State, TTL, Task, hours, run_id, worker_of,
+    Agent, At, Held, Listed, Process, REAL, Record, State, TTL, Task, run_id, worker_of,
 };
 use crate::{Config, Variant, collect};
 
@@ -31,16 +30,17 @@ fn possible(state: &State, cfg: Config) -> Vec<(Step, State)> {
     let alone = |p: &Process| !cfg.same_host && p.at.is_local();
     if let Some(i) = state.processes.iter().position(alone) {
         Turn { state, i, cfg, out: &mut out }.take();
-        die(state, i, &mut out);
+        die(state, i, cfg, &mut out);
         disaster(state, cfg, cfg.host(state.processes[i].worker), &mut out);
         return out;
     }
     for worker in 0..2 {
         begin(state, cfg, worker, &mut out);
     }
+    arrive(state, &mut out);
     for i in 0..state.processes.len() {
         Turn { state, i, cfg, out: &mut out }.take();
-        die(state, i, &mut out);
+        die(state, i, cfg, &mut out);
     }
     for host in 0..cfg.hosts() {
         disaster(state, cfg, host, &mut out);
@@ -81,53 +81,10 @@ fn begin(state: &State, cfg: Config, worker: u8, out: &mut Vec<(Step, State)>) {
     state.processes.push(new);
     let i = state.processes.len() - 1;
     if lists {
-        // More of the same is not looked at: what was tried so often without an end has none.
-        if state.disks[usize::from(worker)].archive.len() > cfg.most_runs() {
-            return;
-        }
         Turn { state: &state, i, cfg, out }.take();
     } else {
         state.processes.sort_by_key(|p| p.worker);
         out.push(((worker, "begins"), state));
-    }
-}
-
-fn die(state: &State, i: usize, out: &mut Vec<(Step, State)>) {
-    if state.faults == 0 {
-        return;
-    }
-    let mut dead = State { faults: state.faults - 1, ..state.clone() };
-    let victim = dead.processes.remove(i);
-    if victim.supervises && victim.at.is_publish() && !victim.orphan {
-        let mut alone = dead.clone();
-        alone.processes.insert(i, Process { orphan: true, ..victim.clone() });
-        out.push(((victim.worker, "supervisor killed, its step goes on"), alone));
-    }
-    out.push(((victim.worker, "killed"), dead));
-}
-
-/// A host stops, for a moment or for ever. Its boot's clock begins again.
-fn disaster(state: &State, cfg: Config, host: usize, out: &mut Vec<(Step, State)>) {
-    if state.faults == 0 || state.dead[host] {
-        return;
-    }
-    let mut down = State { faults: state.faults - 1, ..state.clone() };
-    down.processes.retain(|p| cfg.host(p.worker) != host);
-    down.disks[host].seen = None;
-    let who = u8::try_from(host).unwrap();
-    if state.processes.len() > down.processes.len() + 1 {
-        out.push(((who, "reboots"), down.clone()));
-    }
-    if cfg.hosts() == 2 && !state.dead[1 - host] {
-        down.dead[host] = true;
-        out.push(((who, "is gone for ever"), down));
-    }
-    if cfg.is(Variant::WallClock)
-        && let Some((id, _)) = state.disks[host].seen
-    {
-        let mut jumped = State { faults: state.faults - 1, ..state.clone() };
-        jumped.disks[host].seen = Some((id, TTL));
-        out.push(((9, "a clock jumps"), jumped));
     }
 }
 
@@ -166,7 +123,7 @@ impl Turn<'_> {
             let never = never && task.relieves.is_none();
             if cfg.claims() && task.claim.is_none() && never {
                 // It never had the issue, and says nothing about it.
-                (task.ended, me.at) = (Some(Outcome::NotStarted), At::Finish);
+                (task.ended, me.at) = (Some(Outcome::NotStarted), At::OffNever);
             }
         }
         if me.at == At::OffRelieved && me.task.is_some_and(|t| t.relieves.is_none()) {
@@ -193,16 +150,27 @@ impl Turn<'_> {
             effect(s, p);
             then(s, p, Told::Done);
         });
-        if self.state.faults > 0 {
+        let me = self.me();
+        let free = self.cfg.fickle && me.worker == 0 && matches!(me.at, At::Label | At::Unlabel);
+        if self.state.faults > 0 || free {
+            let cost = u8::from(!free);
             for applied in [true, false] {
                 self.go("got no answer", |s, p| {
-                    s.faults -= 1;
+                    s.faults -= cost;
                     if applied {
                         effect(s, p);
                     }
                     then(s, p, Told::Nothing);
                 });
             }
+        }
+        if self.state.faults > 0
+            && let Some(late) = under_way(self.state, self.me(), self.cfg)
+        {
+            self.go("gave up its push, which is under way", |s, p| {
+                (s.faults, s.late) = (s.faults - 1, Some(late));
+                then(s, p, Told::Nothing);
+            });
         }
     }
 
@@ -242,13 +210,17 @@ impl Turn<'_> {
                 p.at = match told {
                     Told::Done => At::Start,
                     Told::Nothing if relieves => At::End,
-                    Told::Nothing => At::Release,
+                    Told::Nothing => give_back(cfg),
                 };
+            }),
+            At::Unclaim => self.save("notes that it has no claim", |p| {
+                p.task.iter_mut().for_each(|task| task.claim = None);
+                p.at = if cfg.is(Variant::ReleasedFirst) { At::Unlabel } else { At::Release };
             }),
             At::Release | At::Finish => self.finish(),
             At::ReleaseSwap => self.go("gives the claim back", |s, p| {
                 mark_done(s, p);
-                p.at = At::Unlabel;
+                p.at = if cfg.is(Variant::ReleasedFirst) { At::Unclaim } else { At::Unlabel };
             }),
             At::Unlabel => self.request("takes the label back", take_label(cfg), |_, p, told| {
                 p.at = if told == Told::Done { At::Forget } else { At::End };
@@ -257,18 +229,29 @@ impl Turn<'_> {
                 s.disks[usize::from(p.worker)].task = None;
                 p.at = At::End;
             }),
-            At::Start => self.go("starts the supervisor", |s, p| {
-                let mut new = Process::new(p.worker, At::TakeUp);
-                (new.supervises, new.locked) = (true, true);
-                s.processes.push(new);
-                p.at = if p.abandoned.is_some() { At::Relieve } else { At::End };
-            }),
+            At::Start => self.start(),
             At::Relieve => {
                 self.request("takes the gone host's label off", relieve(cfg), |_, p, _| {
                     p.at = At::End;
                 });
             }
             _ => self.supervise(),
+        }
+    }
+
+    fn start(&mut self) {
+        let cfg = self.cfg;
+        self.go("starts the supervisor", |s, p| {
+            let mut new = Process::new(p.worker, At::TakeUp);
+            (new.supervises, new.locked) = (true, true);
+            s.processes.push(new);
+            p.at = if p.abandoned.is_some() { At::Relieve } else { At::End };
+        });
+        if cfg.fickle && self.me().worker == 0 {
+            self.go("cannot start the supervisor", |_, p| {
+                let relieves = p.task.is_some_and(|t| t.relieves.is_some());
+                p.at = if relieves { At::End } else { give_back(cfg) };
+            });
         }
     }
 
@@ -287,6 +270,12 @@ impl Turn<'_> {
             if what != "lists" && listed == now {
                 continue;
             }
+            if leaves_label(self.state, self.me(), cfg, listed) {
+                self.go("takes a label off that was left", |s, p| {
+                    take_label(cfg)(s, p);
+                    p.at = At::End;
+                });
+            }
             self.go(what, |s, p| {
                 p.at = At::End;
                 let foreign = listed.labels != 0 && !listed.blocked;
@@ -294,7 +283,9 @@ impl Turn<'_> {
                 if foreign && !held && cfg.claims() {
                     abandoned(s, p, cfg, listed);
                 }
-                if is_planned(s, p, cfg, listed, None) {
+                // More of the same is not looked at: what was tried so often without an end has none.
+                let tried = s.disks[usize::from(p.worker)].archive.len();
+                if tried <= cfg.most_runs() && is_planned(s, p, cfg, listed, None) {
                     closer(s, p, cfg, listed);
                 }
             });
@@ -316,7 +307,12 @@ impl Turn<'_> {
                 let there = s.remote.claim.map(|c| c.id);
                 let won = there == Some(p.to);
                 let end = if won { Some(true) } else { (there != p.from).then_some(false) };
+                let own = is_ours(s, p).is_some();
                 swapped(p, cfg, end);
+                if p.at == At::OffLost && own {
+                    // A push of its own came late. It tries again.
+                    p.at = At::Publish;
+                }
             });
             return;
         }
@@ -358,89 +354,12 @@ impl Turn<'_> {
     }
 }
 
-/// What plan says of the issue for the worker. `verdict`: of a closer look.
-fn is_planned(
-    s: &State,
-    p: &Process,
-    cfg: Config,
-    listed: Listed,
-    verdict: Option<Verdict>,
-) -> bool {
-    let issues = [REAL.issue(listed)];
-    let at = (REAL.repo.clone(), REAL.number);
-    let idle = [REAL.worker(cfg, p.worker).clone()];
-    let other = usize::from(1 - p.worker);
-    let running: Vec<_> = (cfg.same_host && s.disks[other].task.is_some())
-        .then(|| (REAL.repo.clone(), Some(REAL.number), REAL.worker(cfg, 1 - p.worker).clone()))
-        .into_iter()
-        .collect();
-    let gone = p.abandoned.map(|w| (at.clone(), REAL.worker(cfg, w).clone()));
-    let seen = Snapshot {
-        issues: &issues,
-        repos: &BTreeMap::new(),
-        idle: &idle,
-        brokers: &BTreeSet::new(),
-        running: &running,
-        abandoned: &gone.into_iter().collect(),
-        verdicts: &verdict.map(|v| (at, v)).into_iter().collect(),
-    };
-    let plan = plan::assign(&seen, &Rules { only_label: None, max_per_repo: 2, reserve: 0 });
-    !plan.questions.is_empty() || !plan.assignments.is_empty()
-}
-
-/// For how long this host has seen the claim to be `id`.
-fn unchanged(s: &mut State, worker: u8, id: u8) -> Duration {
-    let seen = &mut s.disks[usize::from(worker)].seen;
-    match *seen {
-        Some((known, age)) if known == id => Duration::from_secs(age.into()),
-        _ => {
-            *seen = Some((id, 0));
-            Duration::ZERO
-        }
+/// Where a dispatch goes that did not come to its end.
+fn give_back(cfg: Config) -> At {
+    match cfg.variant {
+        Variant::ClaimKept | Variant::ReleasedFirst => At::Release,
+        _ => At::Unclaim,
     }
-}
-
-fn abandoned(s: &mut State, p: &mut Process, cfg: Config, listed: Listed) {
-    if let Some(found) = s.remote.claim {
-        let age = unchanged(s, p.worker, found.id);
-        let theirs = worker_of(found.run);
-        let is_out = cfg.host(theirs) != cfg.host(p.worker) && age.as_secs() >= TTL.into();
-        if is_out && listed.labels & 1 << cfg.name(theirs) != 0 && !cfg.is(Variant::NoTakeover) {
-            p.abandoned = Some(theirs);
-        }
-    }
-}
-
-fn closer(s: &mut State, p: &mut Process, cfg: Config, listed: Listed) {
-    let hosts = |w: &u8| cfg.host(*w) == cfg.host(p.worker);
-    let runs: Vec<_> = (0..2)
-        .filter(hosts)
-        .flat_map(|w| &s.disks[usize::from(w)].archive)
-        .map(|old| REAL.run(cfg, &old.task))
-        .collect();
-    let skip = history_refuses(&runs, &REAL.issue(listed), hours(24));
-    let skip = skip.filter(|_| !cfg.is(Variant::TriedForEver));
-    let pull = || s.remote.pulls.contains(&0).then(|| Skip::HasPull(String::new()));
-    let verdict = skip.or_else(pull).map_or(Verdict::Eligible, Verdict::Refused);
-    let free = s.disks[usize::from(p.worker)].task.is_none() && !s.is_locked(p.worker);
-    if is_planned(s, p, cfg, listed, Some(verdict)) && free {
-        (p.locked, p.at) = (true, At::Check);
-    }
-}
-
-/// As `check_issue` does.
-fn check(s: &mut State, p: &mut Process, cfg: Config) {
-    p.at = At::End;
-    let gone = p.abandoned.map_or(0, |w| 1 << cfg.name(w));
-    let held = cfg.same_host && s.disks[usize::from(1 - p.worker)].task.is_some();
-    let late = is_late(collect::later(0), collect::later(p.looked));
-    p.looked = 0;
-    if late || held || s.remote.labels & !gone != 0 || s.remote.blocked {
-        return;
-    }
-    let relieves = p.abandoned.filter(|_| !cfg.is(Variant::RelievedForgotten));
-    p.task = Some(Task { relieves, ..Task::new(s.fresh_run(p.worker)) });
-    p.at = At::Write;
 }
 
 pub(crate) fn claim_first(p: &mut Process, cfg: Config) -> At {

@@ -16,6 +16,18 @@ fn publishes(s: &mut State, p: &Process) {
     }
 }
 
+/// Whether the claim is where the record says.
+fn is_held(s: &State, p: &Process) -> bool {
+    s.remote.claim.map(|c| c.id) == p.task.and_then(|t| t.claim).map(|held| held.id)
+}
+
+/// Whether the remote takes the push of the work.
+pub(crate) fn push_goes(s: &State, p: &Process, cfg: Config) -> bool {
+    let nth = p.task.and_then(|t| t.branch).unwrap_or(0);
+    let absent = usize::from(nth) == s.remote.branches.len();
+    absent && (is_held(s, p) || !cfg.claims() || cfg.is(Variant::PushWithoutFence))
+}
+
 impl Turn<'_> {
     pub(crate) fn supervise(mut self) {
         let cfg = self.cfg;
@@ -155,12 +167,8 @@ impl Turn<'_> {
 
     fn push(&mut self) {
         let cfg = self.cfg;
-        let task = self.me().task;
-        let nth = task.and_then(|t| t.branch).unwrap_or(0);
-        let absent = usize::from(nth) == self.state.remote.branches.len();
-        let expected = task.and_then(|t| t.claim).map(|held| held.id);
-        let held = self.state.remote.claim.map(|c| c.id) == expected;
-        let goes = absent && (held || !cfg.claims() || cfg.is(Variant::PushWithoutFence));
+        let held = is_held(self.state, self.me());
+        let goes = push_goes(self.state, self.me(), cfg);
         let effect = move |s: &mut State, p: &mut Process| {
             let Some(run) = p.task.map(|t| t.run) else { return };
             if !goes {
@@ -217,7 +225,9 @@ impl Turn<'_> {
             At::Create => self.create(),
             At::OffLost => {
                 let own = cfg.name(self.me().worker);
-                let theirs = |c: Record| !c.done && cfg.name(worker_of(c.run)) == own;
+                let run = self.me().task.map(|task| task.run);
+                let theirs =
+                    |c: Record| !c.done && Some(c.run) != run && cfg.name(worker_of(c.run)) == own;
                 let same = self.state.remote.claim.is_some_and(theirs);
                 let end = |p: &mut Process| {
                     p.at = if p.orphan { At::End } else { At::Archive };
@@ -230,6 +240,17 @@ impl Turn<'_> {
                         Told::Done => end(p),
                         Told::Nothing => p.at = At::Publish,
                     });
+                }
+            }
+            At::OffNever => {
+                let (name, run) = (cfg.name(self.me().worker), self.me().task.map(|task| task.run));
+                let other = |c: Record| Some(c.run) != run && cfg.name(worker_of(c.run)) != name;
+                if self.state.remote.claim.is_some_and(other) {
+                    self.request("takes its label off", take_label(cfg), |_, p, told| {
+                        p.at = if told == Told::Done { At::Finish } else { At::Publish };
+                    });
+                } else {
+                    self.go("leaves the issue as it is", |_, p| p.at = At::Finish);
                 }
             }
             At::Own => {

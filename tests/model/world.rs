@@ -40,6 +40,15 @@ pub(crate) struct Remote {
     pub comments: Vec<u8>,
 }
 
+/// A push whose sender is dead, or has given up, and which may still arrive: a compare-and-swap of
+/// the claim, and the branch that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Late {
+    pub from: Option<u8>,
+    pub to: Record,
+    pub branch: bool,
+}
+
 /// A claim as its holder remembers it, and ticks since it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
@@ -132,6 +141,7 @@ pub(crate) enum At {
     CheckLate,
     ReleaseLate,
     Label,
+    Unclaim,
     Release,
     ReleaseSwap,
     Unlabel,
@@ -160,6 +170,7 @@ pub(crate) enum At {
     Off,
     OffRelieved,
     OffLost,
+    OffNever,
     Finish,
     Archive,
     Remove,
@@ -171,22 +182,22 @@ impl At {
     pub(crate) fn is_local(self) -> bool {
         use At::{
             Archive, EnterRunning, Forget, NotStarted, Remove, SaveClaim, SaveKept, Start, TakeUp,
-            Verify, Write,
+            Unclaim, Verify, Write,
         };
         matches!(self, Write | SaveClaim | Forget | Start | TakeUp | EnterRunning | NotStarted)
-            || matches!(self, Verify | Archive | Remove | SaveKept)
+            || matches!(self, Verify | Archive | Remove | SaveKept | Unclaim)
     }
 
     /// Whether it is done by the step `publish`, a process of its own.
     pub(crate) fn is_publish(self) -> bool {
         use At::{
-            Block, Comment, Comments, Create, Finish, Off, OffLost, OffRelieved, Own, OwnSwap,
-            Pulls, PushDoubt,
+            Block, Comment, Comments, Create, Finish, Off, OffLost, OffNever, OffRelieved, Own,
+            OwnSwap, Pulls, PushDoubt,
         };
         matches!(
             self,
             PushDoubt | Pulls | Create | Own | OwnSwap | Comments | Comment | Block | Off
-        ) || matches!(self, OffRelieved | OffLost | Finish)
+        ) || matches!(self, OffRelieved | OffLost | OffNever | Finish)
     }
 }
 
@@ -266,6 +277,8 @@ pub(crate) struct State {
     /// Whether claims are collected; the one that the first host's `gc` is about to remove.
     pub gc: bool,
     pub collects: Option<u8>,
+    /// A push that may arrive yet.
+    pub late: Option<Late>,
     /// What must never be, and was.
     pub wrong: Option<&'static str>,
 }
@@ -301,6 +314,7 @@ impl State {
             stalls: 1,
             gc: false,
             collects: None,
+            late: None,
             wrong: None,
         }
     }
@@ -325,6 +339,7 @@ impl State {
             .chain(seen)
             .chain(going.flatten())
             .chain(self.collects)
+            .chain(self.late.iter().flat_map(|late| late.from.into_iter().chain([late.to.id])))
             .chain(self.remote.claim.map(|claim| claim.id))
             .collect();
         (1..u8::MAX).find(|id| !used.contains(id)).unwrap()
@@ -359,6 +374,8 @@ impl State {
                 old.task = Task { ended, pull, labels_left, ..Task::new(run) };
             }
         }
+        // Nor does a push arrive any more that expects it; where claims are collected, none may come again.
+        self.late = self.late.filter(|l| l.from == there || self.gc && l.from.is_none());
         let mut ids: Vec<u8> = Vec::new();
         let mut name = |id: &mut u8| {
             if *id == 0 || *id >= 100 {
@@ -385,6 +402,11 @@ impl State {
         if let Some(id) = &mut self.collects {
             // One that was moved on is not removed, or all the same.
             *id = if Some(*id) == there { self.remote.claim.map_or(0, |c| c.id) } else { 0 };
+        }
+        if let Some(late) = &mut self.late {
+            late.from.iter_mut().for_each(&mut name);
+            name(&mut late.to.id);
+            late.to.epoch = late.to.epoch.min(2);
         }
         for p in &mut self.processes {
             p.from.iter_mut().for_each(&mut name);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use claude_workers::domain::Outcome;
-use claude_workers::fakehub::Fault;
+use claude_workers::fakehub::{Fault, NewIssue};
 use claude_workers::store::{self, Root, State};
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
@@ -312,6 +312,8 @@ fn a_start_that_was_taken_back_by_half_does_not_begin_what_another_host_has_take
     fs::write(&wait, "").unwrap();
     other.cron(&["assign"]).ok();
     world.wait_until("the other host's agent is at work", || !world.marks().is_empty());
+    // Of what was brought on its way, the label comes late.
+    world.hub.label(APP, 1, "worker:01", "octo").unwrap();
     world.cron(&["assign"]).says("worker 01 carries on");
     world.wait_until("it is given back", || !world.runs().is_empty());
     assert_eq!(world.outcomes(), [Outcome::NotStarted], "{:?}", world.last_run());
@@ -385,14 +387,64 @@ fn long_ago(host: &Host<'_>, issue: u64, days: i64) {
     let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
     json["endedAt"] = then.to_string().into();
     fs::write(&record, json.to_string()).unwrap();
+    written(host.world, issue, then, |message| message);
+}
+
+/// Puts a claim with another message, written `then`, in the place of the one that is there.
+fn written(world: &World, issue: u64, then: Timestamp, message: impl Fn(String) -> String) {
     let name = format!("refs/claude-workers/claims/issue-{issue}");
-    let commit = git(host.world, &["cat-file", "commit", &name], "");
+    let commit = message(git(world, &["cat-file", "commit", &name], ""));
     let line = commit.lines().find(|line| line.starts_with("committer ")).unwrap();
     let who = "committer claude-workers <claude-workers@localhost>";
     let commit = commit.replace(line, &format!("{who} {} +0000", then.as_second()));
     let write = ["hash-object", "-t", "commit", "-w", "--stdin"];
-    let id = git(host.world, &write, &commit);
-    git(host.world, &["update-ref", &name, &id], "");
+    let id = git(world, &write, &commit);
+    git(world, &["update-ref", &name, &id], "");
+}
+
+/// Where the worker has the same name as one of the host that has had the issue since, the label may
+/// be that one's.
+#[test]
+fn a_label_that_was_left_behind_goes_although_another_host_has_had_the_issue_since() {
+    for (worker, labels) in [("02", &[][..]), ("01", &["worker:01"])] {
+        let world = World::new();
+        // This GitHub lets a second pass between two changes of an issue.
+        let old = NewIssue::new("octo", "One").created_at("2026-01-01T00:00:00Z".parse().unwrap());
+        world.hub.add_issue(APP, &old).unwrap();
+        world.hub.inject(Fault::answer("DELETE", "/labels/", 403));
+        world.tick();
+        assert_eq!((world.outcomes(), world.labels(1).len()), (vec![Outcome::Succeeded], 1));
+        let run = world.last_run().run.to_string();
+        written(&world, 1, Timestamp::now(), |claim| {
+            claim
+                .replace("\"worker\":\"01\"", &format!("\"worker\":\"{worker}\""))
+                .replace(&run, "20261121T071500-0b0b")
+        });
+        world.tick();
+        assert_eq!(world.labels(1), labels, "{worker}");
+    }
+}
+
+/// As when a push of its own arrives late, of a step that died or gave it up.
+#[test]
+fn a_run_whose_claim_moves_while_it_makes_sure_of_it_is_not_lost() {
+    let world = World::new();
+    world.agent("exit 1");
+    world.issue("One");
+    let (marker, mut assign) = (world.dir.join("struck"), world.program());
+    let hangs = world.dir.join("struck.hangs");
+    let point = "before spawn git push refs/claude-workers/claims/issue-{n}";
+    let strike = format!("hang|step publish|{point}|1|{}", marker.display());
+    Said::of(&assign.env("CLAUDE_WORKERS_FAILPOINT", strike).arg("assign").output().unwrap()).ok();
+    world.wait_until("the step is about to renew its claim", || hangs.exists());
+    written(&world, 1, Timestamp::now() - SignedDuration::from_mins(1), |claim| claim);
+    fs::remove_file(&hangs).unwrap();
+    world.quiet();
+    assert_eq!(world.outcomes(), [Outcome::Failed]);
+    assert_eq!(
+        (world.comments(1).len(), world.labels(1)),
+        (1, vec!["worker:01".to_owned(), "blocked".to_owned()])
+    );
 }
 
 #[test]

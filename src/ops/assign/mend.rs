@@ -113,11 +113,11 @@ async fn take_off(
     if !left.is_ours(archive, &own_login, &labelled.by, labelled.at) {
         return Ok(Done::NotOurs);
     }
-    // Another host, or another run of ours, may have the issue since.
+    // A worker of that name on another host, or another run of ours, may have the issue since.
     let about_it = |run: &&Run| run.repo == *repo && run.issue == Some(number);
     if let Some(last) = archive.iter().rev().find(about_it)
         && let Some(hold) = Hold::on(ctx, repo, number)?
-        && hold.taken_over(&last.run)?.is_some()
+        && hold.taken_over(&last.run)?.is_some_and(|claim| claim.worker == *worker)
     {
         return Ok(Done::NotOurs);
     }
