@@ -38,6 +38,9 @@ enum Command {
     Supervise {
         /// The worker
         worker: WorkerId,
+        /// Its issue has just been claimed for this run
+        #[arg(long)]
+        claimed: bool,
     },
     /// Do the part of a run that talks to GitHub
     Step {
@@ -117,7 +120,9 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // Those that run inside a jail, or for git, have no configuration to read.
     let context = || cli.everywhere.context();
     match cli.command {
-        Command::Supervise { worker } => supervise::supervise(&context()?, &worker)?,
+        Command::Supervise { worker, claimed } => {
+            supervise::supervise(&context()?, &worker, claimed)?;
+        }
         Command::Step { worker, what: Step::Brief { branch, late } } => {
             answer(&block_on(step::brief(&context()?, &worker, &branch, late))?)?;
         }

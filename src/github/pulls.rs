@@ -32,6 +32,18 @@ impl GitHub {
         Ok(pulls.into_iter().map(|p| p.into_domain(head)).collect())
     }
 
+    /// The pull request from `head` of this repository itself that brings `commit`, be it open, merged
+    /// or closed.
+    pub async fn pull_of_commit(
+        &self,
+        repo: &RepoSlug,
+        head: &BranchName,
+        commit: &str,
+    ) -> Result<Option<PullRef>, Error> {
+        let pulls = self.wire_pulls(repo, head).await?;
+        Ok(pulls.into_iter().find(|p| p.is_at(commit)).map(|p| p.into_domain(head)))
+    }
+
     /// Opens a pull request; if there is an open one for the same two branches, returns that one
     /// unchanged.
     ///

@@ -267,6 +267,7 @@ pub(super) struct Event {
 struct End {
     #[serde(rename = "ref")]
     name: String,
+    sha: String,
     repo: Option<InRepo>,
     user: Option<User>,
 }
@@ -292,6 +293,11 @@ impl Pull {
 
     pub(super) fn is_into(&self, base: &BranchName) -> bool {
         self.base.name == base.as_str()
+    }
+
+    /// Whether `commit` is the last that it brings.
+    pub(super) fn is_at(&self, commit: &str) -> bool {
+        self.head.sha == commit
     }
 
     pub(super) fn is_open(&self) -> bool {

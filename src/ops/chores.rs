@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::hold::Hold;
 use super::{Context, Exit, Failure};
-use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId};
+use crate::domain::{BLOCKED_LABEL, IssueNumber, Phase, RepoSlug, Run, RunId, WorkerId};
 use crate::github::{ErrorKind, GitHub};
-use crate::store::{self, make_private_dir, read_bounded, remove_file, write_private};
+use crate::store::{self, State, make_private_dir, read_bounded, remove_file, write_private};
 
 /// The format version of the notes.
 const VERSION: u32 = 1;
@@ -41,7 +41,10 @@ fn may_have_blocked(run: &Run) -> bool {
 pub(super) fn note(ctx: &Context, run: &Run) -> Result<(), Failure> {
     let Some(issue) = run.issue else { return Ok(()) };
     let blocked = may_have_blocked(run).then(|| BLOCKED_LABEL.to_owned());
-    let labels: Vec<String> = std::iter::once(run.worker.label()).chain(blocked).collect();
+    // Of the host that the run took the issue over from nobody else knows.
+    let gone = run.relieves.as_ref().map(WorkerId::label);
+    let labels: Vec<String> =
+        std::iter::once(run.worker.label()).chain(gone).chain(blocked).collect();
     note_of(ctx, (&run.repo, issue), &run.run, &labels)
 }
 
@@ -79,6 +82,7 @@ fn path(ctx: &Context, run: &RunId) -> PathBuf {
 pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String>, Failure> {
     let Ok(notes) = std::fs::read_dir(dir(ctx)) else { return Ok(Vec::new()) };
     let mut left = Vec::new();
+    let mut there = None;
     for path in
         notes.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json"))
     {
@@ -91,6 +95,15 @@ pub(super) async fn do_them(ctx: &Context, github: &GitHub) -> Result<Vec<String
                 continue;
             }
         };
+        // Its reset is not at its end, and the run still has the issue.
+        let workers = match &mut there {
+            Some(workers) => workers,
+            none => none.insert(store::list(&ctx.root)?),
+        };
+        let has_it = |w: &store::Worker| matches!(&w.state, State::Busy(run) | State::Crashed(run) if run.run == chore.run);
+        if workers.iter().any(has_it) {
+            continue;
+        }
         match do_one(ctx, github, &chore).await {
             Ok(()) => {
                 let _ = remove_file(&path);
@@ -122,13 +135,13 @@ fn read(path: &Path) -> Result<Option<Chore>, store::Error> {
 async fn do_one(ctx: &Context, github: &GitHub, chore: &Chore) -> Result<(), String> {
     let say = |e: Failure| e.to_string();
     let hold = Hold::on(ctx, &chore.repo, chore.issue).map_err(say)?;
-    if let Some(hold) = &hold
-        && hold.taken_over(&chore.run).map_err(say)?.is_some()
-    {
-        // The labels are another host's now, or another run's.
-        return Ok(());
-    }
+    let holder = hold.as_ref().map(|hold| hold.taken_over(&chore.run)).transpose().map_err(say)?;
+    let holder = holder.flatten().map(|claim| claim.worker.label());
     for label in &chore.labels {
+        // Where another host, or another run, has the issue now, what waits for a person is that one's.
+        if holder.as_ref().is_some_and(|theirs| theirs == label || label == BLOCKED_LABEL) {
+            continue;
+        }
         match github.remove_label(&chore.repo, chore.issue, label).await {
             Err(e) if e.kind() != ErrorKind::Missing => return Err(e.to_string()),
             // Or the issue is gone, or is not ours to change any more.

@@ -143,7 +143,7 @@ pub async fn dispatch(
         let labelled = failure.exit == Exit::Failed;
         return Err(give_back(ctx, github, hold.as_ref(), &lock, &run, labelled, failure).await);
     }
-    match start_supervisor(ctx, &lock) {
+    match start_supervisor(ctx, &lock, run.claim.is_some()) {
         Ok(pid) => {
             if let Some(number) = run.issue {
                 // Labels of ours from an earlier run: best effort, they only show.
@@ -288,12 +288,7 @@ async fn give_back(
         return Failure { hint: Some(KEPT.into()), ..failure };
     }
     if let Some(hold) = hold {
-        // Should the record outlive the claim, whoever takes it up must not trust the claim for its youth.
-        let unclaimed = Run { claim: None, ..run.clone() };
-        if let Err(e) = store::write_task(&ctx.root, lock, &unclaimed) {
-            let message = format!("{failure}; and {e}");
-            return Failure { message, hint: Some(KEPT.into()), ..failure };
-        }
+        // Should the record stay, whoever takes it up asks for the claim again.
         let _ = hold.release(&run.run);
     }
     if labelled {
@@ -452,7 +447,11 @@ fn remove_claim(ctx: &Context, lock: &WorkerLock) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When it cannot be started or ends without being ready: its own words say why.
-pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, Failure> {
+pub(super) fn start_supervisor(
+    ctx: &Context,
+    lock: &WorkerLock,
+    claimed: bool,
+) -> Result<u32, Failure> {
     let worker = lock.worker();
     let log_path = ctx.root.record(worker).supervisor_log();
     let fail = |why: String| {
@@ -468,7 +467,8 @@ pub(super) fn start_supervisor(ctx: &Context, lock: &WorkerLock) -> Result<u32, 
         log.set_len(0).map_err(|e| fail(format!("{}: {e}", log_path.display())))?;
     }
     let lock_file = lock.hand_over().map_err(|e| fail(e.to_string()))?;
-    let mut own = ctx.own_command(&["supervise", worker.as_str()])?;
+    let words = ["supervise", worker.as_str(), "--claimed"];
+    let mut own = ctx.own_command(if claimed { &words } else { &words[..2] })?;
     own.stdin(Stdio::from(lock_file)).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = spawn(&mut own, |_| "supervise".into()).map_err(|e| fail(e.to_string()))?;
     match first_byte(child.stdout.take()) {

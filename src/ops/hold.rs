@@ -148,14 +148,14 @@ impl<'a> Hold<'a> {
         won.ok_or_else(|| self.refused("another host"))
     }
 
-    /// Makes sure that `run` still has the issue, before its agent is started: a claim from an
-    /// earlier attempt gets its full time again. A run whose dispatcher died before it had the
+    /// Makes sure that `run` still has the issue, before its agent is started. What its dispatcher has
+    /// just `claimed` is believed; else the claim gets its full time again. A run whose dispatcher died before it had the
     /// claim gets it only if nobody else has had it, and it is not late: what others have done to the
     /// issue since the dispatcher looked, nobody has looked at.
     ///
     /// # Errors
     /// [`Exit::Refused`] when another host has taken it over; else when that is not known.
-    pub(super) fn keep(&self, run: &Run) -> Result<ClaimHeld, Failure> {
+    pub(super) fn keep(&self, run: &Run, claimed: bool) -> Result<ClaimHeld, Failure> {
         let Some(held) = &run.claim else {
             still_ours(self.ctx, run)?;
             // What others have done may be over for so long that their claim is collected; and this
@@ -170,8 +170,13 @@ impl<'a> Hold<'a> {
             in_time()?;
             let first = match self.read()? {
                 None => self.swap(run, None, 1)?,
-                Some(found) if self.is_of(&found.claim, &run.run) => {
-                    self.swap(run, Some(&found.id), found.claim.epoch)?
+                // Its own, or an earlier run's: one that had ended before this one was written down.
+                Some(found)
+                    if (&found.claim.host, &found.claim.worker) == (&self.me, &run.worker) =>
+                {
+                    let earlier = !self.is_of(&found.claim, &run.run);
+                    let epoch = found.claim.epoch.saturating_add(earlier.into());
+                    self.swap(run, Some(&found.id), epoch)?
                 }
                 Some(_) => None,
             };
@@ -180,12 +185,11 @@ impl<'a> Hold<'a> {
             return in_time().map(|()| first);
         };
         let age = Timestamp::now().duration_since(held.at);
-        if run.attempt == 1 && age.unsigned_abs() < MARGIN {
+        if claimed && run.attempt == 1 && age.unsigned_abs() < MARGIN {
             return Ok(held.clone());
         }
-        let at = Timestamp::now();
-        if let Some(FoundClaim { id, claim }) = self.confirm(run)? {
-            return Ok(ClaimHeld { id, epoch: claim.epoch, at });
+        if let Some(renewed) = self.renew(run)? {
+            return Ok(renewed);
         }
         Err(match self.read()? {
             Some(found) => self.refused(&format!("{} now", found.claim.host)),
@@ -235,13 +239,14 @@ impl<'a> Hold<'a> {
         Claim::new(self.me.clone(), run.worker.clone(), run.run.clone(), epoch, nonce, ttl)
     }
 
-    /// Gives the claim its full time again. `None`: there is none, or it is lost.
+    /// Gives the claim its full time again. `None`: it is lost.
     ///
     /// # Errors
     /// When it is not known whether it was renewed.
     pub(super) fn renew(&self, run: &Run) -> Result<Option<ClaimHeld>, Failure> {
-        let Some(held) = &run.claim else { return Ok(None) };
-        self.swap(run, Some(&held.id), held.epoch)
+        let at = Timestamp::now();
+        let renewed = self.confirm(run)?;
+        Ok(renewed.map(|FoundClaim { id, claim }| ClaimHeld { id, epoch: claim.epoch, at }))
     }
 
     /// The claim that replaces `held` in the push of `run`'s work.

@@ -24,16 +24,16 @@ use crate::git::clone::{ASIDE, MAX_PATCH, Prepare, Prepared, Request};
 use crate::git::sweep::Sweep;
 use crate::home::{self, OUTBOX};
 use crate::plan::first_free_branch;
-use crate::store::{self, make_private_dir, write_private};
+use crate::store::{self, WorkerLock, make_private_dir, write_private};
 
-/// Makes sure that the run has its issue; the caller writes the record, before anything is done that
-/// others see. Returns whether it has it only now, because its dispatcher died.
+/// Makes sure that the run has its issue; the caller writes the record. Returns whether it has it only
+/// now, because its dispatcher died. `claimed`: that is alive, and has just claimed it.
 ///
 /// # Errors
 /// Why the run cannot start, in words.
-pub(super) fn keep_claim(ctx: &Context, run: &mut Run) -> Result<bool, String> {
+pub(super) fn keep_claim(ctx: &Context, run: &mut Run, claimed: bool) -> Result<bool, String> {
     let Some(hold) = Hold::of(ctx, run).map_err(|e| e.to_string())? else { return Ok(false) };
-    let before = run.claim.replace(hold.keep(run).map_err(|e| e.to_string())?);
+    let before = run.claim.replace(hold.keep(run, claimed).map_err(|e| e.to_string())?);
     Ok(before.is_none())
 }
 
@@ -45,7 +45,7 @@ pub(super) fn keep_claim(ctx: &Context, run: &mut Run) -> Result<bool, String> {
 /// Why the run cannot start, in words.
 pub(super) fn prepare(
     ctx: &Context,
-    run: &mut Run,
+    (lock, run): (&WorkerLock, &mut Run),
     late: bool,
     redactor: &Redactor,
 ) -> Result<Option<Anteroom>, String> {
@@ -70,7 +70,7 @@ pub(super) fn prepare(
         carry_on_conversation(ctx, run);
     }
     let brief = match run.issue {
-        Some(_) => Some(brief(ctx, run, late)?),
+        Some(_) => Some(brief(ctx, lock, run, late)?),
         None => None,
     };
     let unsaid: Vec<String> = brief.iter().flat_map(Brief::left_unsaid).collect();
@@ -162,11 +162,11 @@ fn branch(run: &Run, mirror: &Mirror) -> BranchName {
 
 /// Reads the issue in a process of its own: what that needs (TLS, a runtime) is gone again while
 /// the agent works.
-fn brief(ctx: &Context, run: &mut Run, late: bool) -> Result<Brief, String> {
+fn brief(ctx: &Context, lock: &WorkerLock, run: &mut Run, late: bool) -> Result<Brief, String> {
     let branch = run.branch.as_ref().map_or("", |b| b.as_str());
     let words = ["brief", branch, "--late"];
     let words = if late { &words[..] } else { &words[..2] };
-    let answer: BriefAnswer = step::run(ctx, &run.worker, words)?;
+    let answer: BriefAnswer = step::run(ctx, lock, words)?;
     if let Some(why) = answer.refused {
         if answer.has_others {
             // What is on it is theirs, even a label that looks like ours.

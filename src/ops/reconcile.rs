@@ -252,7 +252,7 @@ fn put_right(ctx: &Context, item: &mut Item) -> Result<bool, Failure> {
             store::write_task(&ctx.root, &lock, &run)?;
         }
         Action::TakeUp(_) => {
-            start_supervisor(ctx, &lock)?;
+            start_supervisor(ctx, &lock, false)?;
         }
     }
     if action != Action::Leave {

@@ -18,39 +18,23 @@ use crate::github::ErrorKind;
 use crate::process::run_bounded_with;
 use crate::store::{self, WorkerLock};
 
-/// Runs a step as a process and reads its answer.
+/// Runs a step as a process and reads its answer. It holds the worker's lock as its standard input: if
+/// the supervisor dies meanwhile, nobody takes the run up, or clears it, before the step has ended too,
+/// and nothing is said twice.
 ///
 /// # Errors
 /// When it cannot be run, fails, or answers nonsense: in words.
 pub(super) fn run<T: DeserializeOwned>(
     ctx: &Context,
-    worker: &WorkerId,
-    words: &[&str],
-) -> Result<T, String> {
-    run_with(ctx, worker, words, Stdio::null())
-}
-
-/// The same, while the step holds the worker's lock as its standard input: if the supervisor dies
-/// meanwhile, nobody takes the run up before the step has ended too, and nothing is said twice.
-pub(super) fn run_locked<T: DeserializeOwned>(
-    ctx: &Context,
     lock: &WorkerLock,
     words: &[&str],
 ) -> Result<T, String> {
     let held = lock.hand_over().map_err(|e| format!("cannot hand the lock to a step: {e}"))?;
-    run_with(ctx, lock.worker(), words, Stdio::from(held))
-}
-
-fn run_with<T: DeserializeOwned>(
-    ctx: &Context,
-    worker: &WorkerId,
-    words: &[&str],
-    stdin: Stdio,
-) -> Result<T, String> {
+    let worker = lock.worker();
     let all: Vec<&str> =
         ["step", worker.as_str()].into_iter().chain(words.iter().copied()).collect();
     let mut own = ctx.own_command(&all).map_err(|e| e.to_string())?;
-    let out = run_bounded_with(&mut own, stdin, 16 << 20)
+    let out = run_bounded_with(&mut own, Stdio::from(held), 16 << 20)
         .map_err(|e| format!("cannot run a step: {e}"))?;
     if !out.status.success() {
         let said = out.stderr.trim_start_matches("error: ");

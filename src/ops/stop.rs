@@ -165,7 +165,7 @@ pub fn restart(ctx: &Context, id: &WorkerId) -> Result<(Run, u32), Failure> {
         run.phase_at = now;
         store::write_task(&ctx.root, &lock, &run)?;
     }
-    let pid = start_supervisor(ctx, &lock)?;
+    let pid = start_supervisor(ctx, &lock, false)?;
     Ok((run, pid))
 }
 

@@ -35,11 +35,11 @@ use crate::sandbox::inside::{NO_AGENT, Verdict};
 use crate::store::{self, WorkerLock};
 
 /// Runs the supervisor of `worker`: the lock comes in as standard input, the ready byte goes out on
-/// standard output.
+/// standard output. `claimed`: whoever starts it has just claimed the issue for it.
 ///
 /// # Errors
 /// When the lock or the record cannot be used; then nothing was done.
-pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
+pub fn supervise(ctx: &Context, worker: &WorkerId, claimed: bool) -> Result<(), Failure> {
     let lock = WorkerLock::inherit(&ctx.root, worker, std::io::stdin())?;
     let Some(mut run) = store::read_task(&ctx.root, worker)? else {
         return Err(Failure::new(Exit::Failed, format!("worker {worker} has no task")));
@@ -70,7 +70,9 @@ pub fn supervise(ctx: &Context, worker: &WorkerId) -> Result<(), Failure> {
     };
     let group = run.cgroup.clone();
     let began = Clocks::now();
-    let supervisor = Supervisor { ctx, lock, run, redactor: redactor.clone(), room: None, began };
+    let redactor_of_run = redactor.clone();
+    let supervisor =
+        Supervisor { ctx, lock, run, claimed, redactor: redactor_of_run, room: None, began };
     let done = supervisor.run().map_err(|failure| Failure {
         message: redactor.text(&failure.message).into_owned(),
         ..failure
@@ -108,6 +110,8 @@ struct Supervisor<'a> {
     ctx: &'a Context,
     lock: WorkerLock,
     run: Run,
+    /// Whether its dispatcher has just claimed the issue.
+    claimed: bool,
     /// Knows what must not be written down.
     redactor: Redactor,
     /// Where the agent will work, between the phases `preparing` and `running`.
@@ -209,11 +213,13 @@ impl Supervisor<'_> {
 
     fn prepare(&mut self) -> Result<Option<Anteroom>, String> {
         let before = self.run.claim.clone();
-        let late = keep_claim(self.ctx, &mut self.run)?;
-        if self.run.claim != before {
+        let late = keep_claim(self.ctx, &mut self.run, self.claimed)?;
+        // One that comes late is written down with what the look at the issue then finds: whoever takes
+        // the run up before has to look, too.
+        if self.run.claim != before && !late {
             self.save().map_err(|e| e.to_string())?;
         }
-        prepare(self.ctx, &mut self.run, late, &self.redactor)
+        prepare(self.ctx, (&self.lock, &mut self.run), late, &self.redactor)
     }
 
     /// Makes the record that of a run that waits for its next attempt, if it gets another.
@@ -255,7 +261,7 @@ impl Supervisor<'_> {
     fn publish(&mut self) -> Result<(), Failure> {
         let mut waits = [Duration::from_secs(10), Duration::from_mins(1)].into_iter();
         loop {
-            let answer = patiently(|| match step::run_locked(self.ctx, &self.lock, &["publish"]) {
+            let answer = patiently(|| match step::run(self.ctx, &self.lock, &["publish"]) {
                 Ok(PublishAnswer::Later { why, .. }) if is_full(&why) => Err(why),
                 other => other,
             });

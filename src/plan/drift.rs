@@ -144,8 +144,9 @@ impl Drift {
     }
 
     /// Whether it was certainly a run of its worker that put the label on: our own login did it
-    /// when one of that worker's runs of the issue in the `archive` began. Whoever put it on later,
-    /// or with another login, is a person or another host.
+    /// while one of that worker's runs of the issue in the `archive` lasted: mostly when it began, but a
+    /// run whose dispatcher died does it when it is taken up. Whoever put it on later, or with another
+    /// login, is a person or another host.
     #[must_use]
     pub fn is_ours(&self, archive: &[Run], own_login: &str, by: &str, at: Timestamp) -> bool {
         let of_it = |run: &&Run| {
@@ -156,8 +157,7 @@ impl Drift {
         let began = |run: &Run| {
             let ended = run.ended_at.unwrap_or(run.phase_at);
             let from = run.started_at.saturating_sub(CLOCKS);
-            let until = run.started_at.saturating_add(PUTTING_ON).map(|until| until.min(ended));
-            from.is_ok_and(|from| from <= at) && until.is_ok_and(|until| at <= until)
+            from.is_ok_and(|from| from <= at) && at <= ended
         };
         by.eq_ignore_ascii_case(own_login) && archive.iter().filter(of_it).any(began)
     }
@@ -257,9 +257,6 @@ fn is_off_after(run: &Run) -> bool {
 
 /// GitHub's clock and ours differ, and GitHub's times are whole seconds.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
-
-/// A run puts its label on when it begins; GitHub may be slow.
-const PUTTING_ON: SignedDuration = SignedDuration::from_mins(5);
 
 #[cfg(test)]
 mod tests;

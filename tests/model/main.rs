@@ -62,8 +62,7 @@ enum Variant {
     LateWhenKept,
     RemovedWithoutLease,
     TriedForEver,
-    ClaimKept,
-    ReleasedFirst,
+    YouthTrusted,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,8 +212,7 @@ fn whatever_is_left_out_is_missed() {
         (COLLECTED, V::LateWhenKept),
         (Config { faults: 0, ..COLLECTED }, V::RemovedWithoutLease),
         (Config { faults: 0, ..HOPELESS }, V::TriedForEver),
-        (Config { faults: 0, ..FICKLE }, V::ClaimKept),
-        (FICKLE, V::ReleasedFirst),
+        (Config { faults: 0, ..FICKLE }, V::YouthTrusted),
     ];
     let mut caught = 0;
     for (cfg, variant) in cases {

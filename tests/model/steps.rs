@@ -210,17 +210,13 @@ impl Turn<'_> {
                 p.at = match told {
                     Told::Done => At::Start,
                     Told::Nothing if relieves => At::End,
-                    Told::Nothing => give_back(cfg),
+                    Told::Nothing => At::Release,
                 };
-            }),
-            At::Unclaim => self.save("notes that it has no claim", |p| {
-                p.task.iter_mut().for_each(|task| task.claim = None);
-                p.at = if cfg.is(Variant::ReleasedFirst) { At::Unlabel } else { At::Release };
             }),
             At::Release | At::Finish => self.finish(),
             At::ReleaseSwap => self.go("gives the claim back", |s, p| {
                 mark_done(s, p);
-                p.at = if cfg.is(Variant::ReleasedFirst) { At::Unclaim } else { At::Unlabel };
+                p.at = At::Unlabel;
             }),
             At::Unlabel => self.request("takes the label back", take_label(cfg), |_, p, told| {
                 p.at = if told == Told::Done { At::Forget } else { At::End };
@@ -243,14 +239,14 @@ impl Turn<'_> {
         let cfg = self.cfg;
         self.go("starts the supervisor", |s, p| {
             let mut new = Process::new(p.worker, At::TakeUp);
-            (new.supervises, new.locked) = (true, true);
+            (new.supervises, new.locked, new.claimed) = (true, true, true);
             s.processes.push(new);
             p.at = if p.abandoned.is_some() { At::Relieve } else { At::End };
         });
         if cfg.fickle && self.me().worker == 0 {
             self.go("cannot start the supervisor", |_, p| {
                 let relieves = p.task.is_some_and(|t| t.relieves.is_some());
-                p.at = if relieves { At::End } else { give_back(cfg) };
+                p.at = if relieves { At::End } else { At::Release };
             });
         }
     }
@@ -354,14 +350,6 @@ impl Turn<'_> {
     }
 }
 
-/// Where a dispatch goes that did not come to its end.
-fn give_back(cfg: Config) -> At {
-    match cfg.variant {
-        Variant::ClaimKept | Variant::ReleasedFirst => At::Release,
-        _ => At::Unclaim,
-    }
-}
-
 pub(crate) fn claim_first(p: &mut Process, cfg: Config) -> At {
     p.epoch = 1;
     if !cfg.claims() {
@@ -420,10 +408,13 @@ fn swapped(p: &mut Process, cfg: Config, won: Option<bool>) {
         }
         (At::OwnSwap, None) => Some(At::Publish),
         (_, Some(true)) => {
+            let first = p.task.is_none_or(|task| task.claim.is_none());
             if let Some(task) = &mut p.task {
                 task.claim = Some(held);
             }
             match (p.supervises, late) {
+                // What comes late is looked at before it is written down.
+                (true, false) if first => Some(At::Prepare),
                 (true, false) => Some(At::SaveKept),
                 (true, true) => {
                     p.task.iter_mut().for_each(|task| task.claim = None);

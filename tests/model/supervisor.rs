@@ -56,6 +56,8 @@ impl Turn<'_> {
                 let looks = cfg.same_host && !cfg.is(Variant::OthersUnseen);
                 let held = looks && other.task.is_some();
                 let old = task.attempt > 1 || task.claim.is_some_and(|held| held.age > 0);
+                let old = old || !p.claimed && !cfg.is(Variant::YouthTrusted);
+                let earlier = s.remote.claim.filter(|c| worker_of(c.run) == p.worker);
                 match (task.claim, is_ours(s, p)) {
                     (None, _) if held => refused(p),
                     (None, _) if cfg.claims() && task_is_late(task, p, cfg) => refused(p),
@@ -64,6 +66,10 @@ impl Turn<'_> {
                         (p.from, p.epoch, p.at) = (Some(found.id), found.epoch, At::KeepSwap);
                     }
                     (None, _) if s.remote.claim.is_none() => p.at = claim_first(p, cfg),
+                    (None, None) if earlier.is_some() => {
+                        p.from = earlier.map(|c| c.id);
+                        (p.epoch, p.at) = (earlier.map_or(0, |c| c.epoch + 1), At::KeepSwap);
+                    }
                     // Others have been there since its dispatcher looked.
                     (None, _) if cfg.is(Variant::CheckedOnce) => p.at = At::TakeRead,
                     (Some(_), _) if !old => p.at = At::Prepare,

@@ -141,7 +141,6 @@ pub(crate) enum At {
     CheckLate,
     ReleaseLate,
     Label,
-    Unclaim,
     Release,
     ReleaseSwap,
     Unlabel,
@@ -182,10 +181,10 @@ impl At {
     pub(crate) fn is_local(self) -> bool {
         use At::{
             Archive, EnterRunning, Forget, NotStarted, Remove, SaveClaim, SaveKept, Start, TakeUp,
-            Unclaim, Verify, Write,
+            Verify, Write,
         };
         matches!(self, Write | SaveClaim | Forget | Start | TakeUp | EnterRunning | NotStarted)
-            || matches!(self, Verify | Archive | Remove | SaveKept | Unclaim)
+            || matches!(self, Verify | Archive | Remove | SaveKept)
     }
 
     /// Whether it is done by the step `publish`, a process of its own.
@@ -206,6 +205,8 @@ pub(crate) struct Process {
     pub worker: u8,
     pub at: At,
     pub supervises: bool,
+    /// Whether its dispatcher has just claimed the issue for it.
+    pub claimed: bool,
     pub locked: bool,
     /// A step whose supervisor is dead: nobody hears its answer.
     pub orphan: bool,
@@ -232,6 +233,7 @@ impl Process {
             worker,
             at,
             supervises: false,
+            claimed: false,
             locked: false,
             orphan: false,
             task: None,
@@ -251,7 +253,8 @@ impl Process {
 impl Process {
     /// Forgets what its next steps do not need.
     pub(crate) fn forget(&mut self) {
-        use At::{Own, OwnSwap};
+        use At::{Keep, Own, OwnSwap, TakeUp};
+        self.claimed &= matches!(self.at, TakeUp | Keep);
         if !matches!(self.at, Own | OwnSwap) {
             self.back = At::End;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use claude_workers::domain::Outcome;
 use claude_workers::fakehub::Fault;
-use claude_workers::store::{AssignLock, Root};
+use claude_workers::store::{self, AssignLock, Root};
 
 use crate::world::{APP, Config, World};
 
@@ -29,6 +29,44 @@ fn an_issue_whose_pull_request_was_closed_or_merged_is_not_taken_again() {
             world.tick().says("1 with a pull request");
         }
         assert_eq!(world.pulls().len(), 1);
+    }
+}
+
+/// A person is quicker than a GitHub that takes no comment for a while.
+#[test]
+fn a_pull_request_that_was_merged_or_closed_before_all_is_said_is_not_opened_again() {
+    for (merged, kept) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::new();
+        world.issue("One");
+        world.hub.inject(Fault::answer("POST", "/comments", 502).times(9));
+        world.cron(&["assign"]).ok();
+        world.wait_until("the pull request is there and no comment is", || {
+            let run = store::read_task(&world.root, &"01".parse().unwrap()).unwrap();
+            run.is_some_and(|run| !run.unsaid.is_empty())
+        });
+        world.kill_supervisor("01");
+        if merged {
+            world.hub.merge_pull(APP, 2).unwrap();
+        } else {
+            world.hub.set_open(APP, 2, false).unwrap();
+        }
+        let mut git = assert_cmd::Command::new("git");
+        git.arg("--git-dir").arg(world.hub.repo_dir(APP).unwrap());
+        let branch = "refs/heads/issue-1";
+        if !kept {
+            git.args(["update-ref", "-d", branch]).assert().success();
+        }
+        world.hub.clear_faults();
+        world.tick().says("worker 01 carries on");
+        let found = format!("{merged} {kept} {:?}", world.last_run());
+        assert_eq!(world.outcomes(), [Outcome::Succeeded], "{found}");
+        assert_eq!((world.pulls().len(), world.comments(1).len()), (1, 1), "{found}");
+        assert_eq!(world.last_run().pr.map(|pr| (pr.number, pr.open)), Some((2, false)), "{found}");
+        assert!(world.labels(1).is_empty());
+        let mut git = assert_cmd::Command::new("git");
+        git.arg("--git-dir").arg(world.hub.repo_dir(APP).unwrap());
+        let listed = git.args(["for-each-ref", branch]).unwrap();
+        assert_eq!(!listed.stdout.is_empty(), kept, "{found}");
     }
 }
 

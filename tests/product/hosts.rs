@@ -292,7 +292,7 @@ fn what_another_host_has_ended_since_the_look_is_not_begun() {
     assert_eq!((world.comments(1), world.pulls()), (comments, pulls));
 }
 
-/// Its claim was young when it was written, and says nothing: it has been given back since.
+/// The claim that the record tells of is young, and says nothing: it has been given back since.
 #[test]
 fn a_start_that_was_taken_back_by_half_does_not_begin_what_another_host_has_taken_since() {
     let world = World::new();
@@ -316,7 +316,7 @@ fn a_start_that_was_taken_back_by_half_does_not_begin_what_another_host_has_take
     world.hub.label(APP, 1, "worker:01", "octo").unwrap();
     world.cron(&["assign"]).says("worker 01 carries on");
     world.wait_until("it is given back", || !world.runs().is_empty());
-    assert_eq!(world.outcomes(), [Outcome::NotStarted], "{:?}", world.last_run());
+    assert_eq!(world.outcomes(), [Outcome::Lost], "{:?}", world.last_run());
     assert_eq!((world.marks().len(), world.labels(1)), (1, vec!["worker:02".to_owned()]));
     fs::remove_file(wait).unwrap();
     other.wait();
@@ -425,6 +425,89 @@ fn a_label_that_was_left_behind_goes_although_another_host_has_had_the_issue_sin
     }
 }
 
+/// It is young by the clock, and says nothing of what others have done since.
+#[test]
+fn a_claim_that_is_young_by_the_clock_is_asked_for_when_its_dispatcher_has_died() {
+    let world = World::with(&short(), &["01"]);
+    world.issue("One");
+    let (marker, mut assign) = (world.dir.join("struck"), world.program());
+    let strike = format!("kill|assign|before spawn supervise|1|{}", marker.display());
+    assign.env("CLAUDE_WORKERS_FAILPOINT", strike).arg("assign").assert().failure();
+    assert_eq!(world.labels(1), ["worker:01"]);
+    let other = Host::new(&world, "b", &["02"]);
+    other.tick().ok();
+    other.later(TTL);
+    world.agent("mark start; while [ -e $HOME/wait ]; do sleep 0.05; done; commit a b");
+    let wait = other.root.home(&"02".parse().unwrap()).join("wait");
+    fs::write(&wait, "").unwrap();
+    other.cron(&["assign"]).ok();
+    world.wait_until("the other host's agent is at work", || !world.marks().is_empty());
+    world.cron(&["assign"]).says("worker 01 carries on");
+    world.wait_until("it is given back", || !world.runs().is_empty());
+    assert_eq!((world.outcomes(), world.marks().len()), (vec![Outcome::Lost], 1));
+    fs::remove_file(wait).unwrap();
+    other.wait();
+    assert_eq!((other.outcomes(), world.labels(1).len()), (vec![Outcome::Succeeded], 0));
+}
+
+/// The dispatcher died between the record and the claim, and the issue bears one of an earlier run.
+#[test]
+fn a_record_without_a_claim_is_carried_on_where_only_an_earlier_run_of_its_worker_had_the_issue() {
+    let world = World::new();
+    world.agent("exit 1");
+    world.issue("One");
+    world.tick();
+    world.cron(&["reset", "01"]).ok();
+    world.agent("commit a b");
+    let (marker, mut dispatch) = (world.dir.join("struck"), world.program());
+    let point = "before spawn git push refs/claude-workers/claims/issue-{n}";
+    let strike = format!("kill|dispatch|{point}|1|{}", marker.display());
+    dispatch.env("CLAUDE_WORKERS_FAILPOINT", strike);
+    dispatch.args(["dispatch", "-r", APP, "-i", "1"]).assert().failure();
+    world.tick().says("worker 01 carries on");
+    assert_eq!(world.outcomes(), [Outcome::Failed, Outcome::Succeeded], "{:?}", world.last_run());
+    assert_eq!((world.pulls().len(), world.labels(1).len()), (1, 0));
+}
+
+/// Nobody but the run knew of it.
+#[test]
+fn a_reset_takes_off_the_label_of_the_gone_host_that_its_run_took_the_issue_from() {
+    let world = at_work(&short());
+    world.kill_supervisor("01");
+    let other = Host::new(&world, "b", &["02"]);
+    other.tick().ok();
+    other.later(TTL);
+    world.agent("mark other; sleep 1000");
+    world.hub.inject(Fault::answer("DELETE", "/labels/worker%3A01", 502).times(9));
+    other.cron(&["assign"]).ok().says("worker 02 works on octo/app#1");
+    world.wait_until("the other agent is at work", || world.marks().len() == 2);
+    world.hub.clear_faults();
+    assert_eq!(world.labels(1), ["worker:01", "worker:02"]);
+    other.cron(&["reset", "02", "--force"]).ok();
+    assert!(world.labels(1).is_empty(), "{:?}", world.labels(1));
+}
+
+/// What is noted when a run is reset is done only when its record is gone: until then it has the issue.
+#[test]
+fn what_a_reset_has_noted_waits_until_its_record_is_gone() {
+    let world = at_work(&Config::default());
+    world.cron(&["stop", "01"]).ok();
+    world.init(&["02"]);
+    let (marker, mut reset) = (world.dir.join("struck"), world.program());
+    let hangs = world.dir.join("struck.hangs");
+    let strike = format!("hang|reset|before write completed/*.cleared|1|{}", marker.display());
+    reset.env("CLAUDE_WORKERS_FAILPOINT", strike).args(["reset", "01"]);
+    thread::scope(|scope| {
+        let reset = scope.spawn(|| Said::of(&reset.output().unwrap()).ok());
+        world.wait_until("the reset has noted what is to be done", || hangs.exists());
+        world.cron(&["reset", "02"]);
+        assert_eq!(world.labels(1), ["worker:01"]);
+        fs::remove_file(&hangs).unwrap();
+        reset.join().unwrap();
+    });
+    assert!(world.labels(1).is_empty());
+}
+
 /// As when a push of its own arrives late, of a step that died or gave it up.
 #[test]
 fn a_run_whose_claim_moves_while_it_makes_sure_of_it_is_not_lost() {
@@ -514,8 +597,11 @@ fn a_run_that_a_person_stopped_keeps_its_claim_as_long_as_its_host_ticks() {
     let text = fs::read_to_string(&task).unwrap();
     let old = "2001-01-01T00:00:00Z";
     fs::write(&task, text.replace(before["at"].as_str().unwrap(), old)).unwrap();
+    // A tick that died had moved it, and had not written that down.
+    written(&world, 1, Timestamp::now() - SignedDuration::from_mins(1), |claim| claim);
     world.tick();
     assert_ne!(claim()["id"], before["id"]);
+    assert_eq!(claim()["id"], git(&world, &["rev-parse", CLAIM], ""));
     world.agent("commit a b");
     world.cron(&["restart", "01"]).ok();
     world.quiet();

@@ -228,8 +228,9 @@ impl Publishing<'_> {
                 Err(e) => return Err(e),
             };
             let Some(branch) = &run.branch else { return Ok(Some(why)) };
-            let is_out = match self.github.pulls_by_head(&run.repo, branch).await {
-                Ok(pulls) => pulls.iter().any(|pull| pull.open),
+            let head = run.work.as_ref().and_then(|work| work.head.as_deref()).unwrap_or_default();
+            let is_out = match self.github.pull_of_commit(&run.repo, branch, head).await {
+                Ok(pull) => pull.is_some(),
                 Err(e) if e.kind() == ErrorKind::Missing => false,
                 Err(e) => return Err(e),
             };
@@ -293,6 +294,16 @@ impl Publishing<'_> {
         let scratch = self.ctx.root.record(&self.run.worker).scratch();
         let imported = Imported::kept(&scratch, head, work.commits);
         let url = self.ctx.settings.clone_url(&self.run.repo);
+        // An earlier step may have opened it, and a person have merged or closed it, and removed the
+        // branch, since.
+        let known = self.github.pull_of_commit(&self.run.repo, branch, head).await;
+        let later = |e: Error| {
+            let why = e.to_string();
+            if passes(&e) { Refused::Later(why) } else { Refused::Final(why) }
+        };
+        if let Some(pull) = known.map_err(later)? {
+            return Ok(pull);
+        }
         let at = uptime();
         let push = |held: Option<&ClaimHeld>| {
             let hold = self.hold.as_ref().zip(held);
@@ -323,10 +334,6 @@ impl Publishing<'_> {
             let why = format!("the branch {branch} is pushed, but: {e}");
             if passes(&e) { Refused::Later(why) } else { Refused::Final(why) }
         };
-        let pulls = self.github.pulls_by_head(&self.run.repo, branch).await.map_err(refused)?;
-        if let Some(open) = pulls.into_iter().find(|p| p.open) {
-            return Ok(open);
-        }
         // A branch that had arrived earlier says nothing about who has the issue now.
         match self.still_ours() {
             Ok(true) => {}

@@ -126,13 +126,14 @@ fn a_label_is_missed_while_it_must_be_there_and_no_longer() {
 }
 
 #[test]
-fn a_label_is_ours_if_our_login_put_it_on_when_the_run_began() {
+fn a_label_is_ours_if_our_login_put_it_on_while_the_run_lasted() {
     let mut archive =
         [run("01", 1, Some(Outcome::Succeeded)), run("02", 2, Some(Outcome::Succeeded))];
     let left = &found(&[("01", Doing::Idle)], &archive, &[issue(1, &["worker:01"])])[0];
-    let is_ours = |archive: &[Run], by, minute| left.is_ours(archive, "octo", by, at(minute));
-    assert!(is_ours(&archive, "Octo", 10) && is_ours(&archive, "octo", 15));
-    assert!(!is_ours(&archive, "octo", 16) && !is_ours(&archive, "octo", 21));
+    let is_ours = |archive: &[Run], by: &str, minute| left.is_ours(archive, "octo", by, at(minute));
+    archive[0].ended_at = Some(at(30));
+    assert!(is_ours(&archive, "Octo", 10) && is_ours(&archive, "octo", 30));
+    assert!(!is_ours(&archive, "octo", 31));
     // GitHub's clock may be a minute behind.
     assert!(is_ours(&archive, "octo", 9) && !is_ours(&archive, "octo", 8));
     assert!(!is_ours(&archive, "person", 10) && !is_ours(&archive[1..], "octo", 10));
