@@ -46,7 +46,8 @@ impl Host {
     /// Asks the remote once for its branches and fetches only if one of them is new.
     ///
     /// # Errors
-    /// When the remote cannot be reached, refuses, or has no commits; the mirror stays as it was.
+    /// When the remote cannot be reached, refuses, or has no commits; the mirror stays as it was, unless
+    /// it was damaged.
     pub fn mirror(
         &self,
         url: &str,
@@ -80,7 +81,13 @@ impl Host {
         let seen = self.look(url, now)?;
         let unchanged = known.is_some_and(|k| k.branches == seen.branches);
         if !unchanged {
-            self.fetch(url, path, &seen.default)?;
+            self.fetch(url, path, &seen.default).or_else(|e| {
+                if !e.is_damage() {
+                    return Err(e);
+                }
+                set_aside(path).map_err(io_error("set aside", path))?;
+                self.fetch(url, path, &seen.default)
+            })?;
         }
         write_seen(path, &seen)?;
         mirror_of(path, url, &seen)
@@ -151,6 +158,29 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// Forgets when the mirror was last brought up to date: the next who wants it fetches, and sees whether
+/// it is whole.
+///
+/// # Errors
+/// When that cannot be forgotten.
+pub fn doubt_mirror(path: &Path) -> Result<(), Error> {
+    let seen = path.join(SEEN);
+    match fs::remove_file(&seen) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error("remove", &seen)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes room for a new mirror in the place of a damaged one; `gc` removes that.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    let away = path.with_extension(REMOVING);
+    match fs::remove_dir_all(&away) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::rename(path, away)
 }
 
 /// Whether there is a mirror that was fetched.

@@ -18,7 +18,9 @@ pub mod sweep;
 
 pub use claims::{Fence, FoundClaim, Swap};
 pub use host::{Host, HostEnv, credential};
-pub use mirror::{Mirror, REMOVING, fetched_at, is_mirror, packs_and_loose, remove_mirror};
+pub use mirror::{
+    Mirror, REMOVING, doubt_mirror, fetched_at, is_mirror, packs_and_loose, remove_mirror,
+};
 pub use publish::Imported;
 
 use std::io::ErrorKind;
@@ -81,6 +83,13 @@ impl Error {
         matches!(self, Self::Failed { said, .. } if signs.iter().any(|sign| said.contains(sign)))
     }
 
+    /// Whether git cannot make sense of a repository of ours, which is to be made anew then. Better once
+    /// too often than never.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Failed { said, .. } if tells_of_damage(said))
+    }
+
     /// Whether a push was refused for good: a second one would be, too. Whatever else is wrong may
     /// pass, such as a server that answers nothing that makes sense.
     #[must_use]
@@ -93,6 +102,25 @@ impl Error {
             Self::Start { .. } | Self::Io { .. } => false,
         }
     }
+}
+
+/// Whether what git said tells of a damaged repository on this side.
+#[must_use]
+pub fn tells_of_damage(said: &str) -> bool {
+    const SIGNS: &[&str] = &[
+        "not a git repository",
+        "bad config ",
+        "bad object ",
+        "bad tree object",
+        "corrupt",
+        "object file",
+        "unable to read ",
+        "too small",
+        "too short",
+        "cannot mkdir",
+    ];
+    let ours = said.lines().filter(|line| !line.starts_with("remote:"));
+    ours.flat_map(|line| SIGNS.iter().map(move |sign| line.contains(sign))).any(|is| is)
 }
 
 /// Whether a line of what git says refuses a push for good.

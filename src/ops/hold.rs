@@ -6,6 +6,7 @@
 //! to be renewed while one works.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::{Context, Exit, Failure};
 use crate::domain::{
     Claim, ClaimHeld, ClaimState, HostId, IssueNumber, RepoSlug, Run, RunId, WorkerId,
 };
-use crate::git::{Fence, FoundClaim, Host, Swap};
+use crate::git::{self, Fence, FoundClaim, Host, Swap};
 use crate::plan::{MARGIN, Standing, is_late, standing, time_to_live};
 use crate::process::uptime;
 use crate::store::{self, ClaimsLock};
@@ -202,9 +203,23 @@ impl<'a> Hold<'a> {
     }
 
     fn read(&self) -> Result<Option<FoundClaim>, Failure> {
-        let _shared = ClaimsLock::share(&self.ctx.root)?;
-        let objects = store::claims_repository(&self.ctx.root);
-        Ok(self.git.read_claim(&objects, &self.url, self.issue)?)
+        self.with_objects(|objects| self.git.read_claim(objects, &self.url, self.issue))
+    }
+
+    /// Does something in our repository of claims. One that is damaged is made anew: nothing in there
+    /// is nowhere else.
+    fn with_objects<T>(&self, act: impl Fn(&Path) -> Result<T, git::Error>) -> Result<T, Failure> {
+        let root = &self.ctx.root;
+        let objects = store::claims_repository(root);
+        let once = || -> Result<_, Failure> {
+            // What is written is to be there still when it is pushed.
+            let _shared = ClaimsLock::share(root)?;
+            Ok(act(&objects))
+        };
+        match once()? {
+            Err(e) if e.is_damage() && store::forget_claims_repository(root)? => Ok(once()??),
+            done => Ok(done?),
+        }
     }
 
     /// Writes a claim of `run` in the place of `from`. `None`: something else was there.
@@ -226,12 +241,11 @@ impl<'a> Hold<'a> {
         from: Option<&str>,
         at: Timestamp,
     ) -> Result<Option<String>, Failure> {
-        // What is written is to be there still when it is pushed.
-        let _shared = ClaimsLock::share(&self.ctx.root)?;
-        let objects = store::claims_repository(&self.ctx.root);
-        let id = self.git.write_claim(&objects, claim, at)?;
-        let swap = self.git.swap_claim(&objects, &self.url, self.issue, from, &id)?;
-        Ok((swap == Swap::Won).then_some(id))
+        self.with_objects(|objects| {
+            let id = self.git.write_claim(objects, claim, at)?;
+            let swap = self.git.swap_claim(objects, &self.url, self.issue, from, &id)?;
+            Ok((swap == Swap::Won).then_some(id))
+        })
     }
 
     fn claim(&self, run: &Run, epoch: u64, nonce: String) -> Claim {

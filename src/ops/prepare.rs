@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -19,9 +20,9 @@ use super::{Context, Failure, custody};
 use crate::domain::redact::Redactor;
 use crate::domain::{BranchName, JailMode, Run, text};
 use crate::failpoint::{Trouble, around, place};
-use crate::git::Mirror;
 use crate::git::clone::{ASIDE, MAX_PATCH, Prepare, Prepared, Request};
 use crate::git::sweep::Sweep;
+use crate::git::{self, Mirror};
 use crate::home::{self, OUTBOX};
 use crate::plan::first_free_branch;
 use crate::store::{self, WorkerLock, make_private_dir, write_private};
@@ -191,7 +192,7 @@ fn make_clone(
     let (Some(branch), Some(base), Some(base_sha)) = (&run.branch, &run.base, &run.base_sha) else {
         return Err("the run has no branch".into());
     };
-    let home = ctx.root.home(&run.worker);
+    let (home, remote) = (ctx.root.home(&run.worker), url.clone());
     let dir = ctx.root.clone_of(&run.worker, &run.repo);
     let below = dir.strip_prefix(&home).map_err(|e| e.to_string())?;
     let make_place = || home::make_dir(&home, below).map_err(|e| Failure::from(e).to_string());
@@ -215,7 +216,13 @@ fn make_clone(
             .map_err(|e| e.to_string())
     };
     let (answer, patch) = ask()
-        .or_else(|_| {
+        .or_else(|said| {
+            let mirror = ctx.mirror_path(&run.repo);
+            if git::tells_of_damage(&said) && git::doubt_mirror(&mirror).is_ok() {
+                let git = ctx.git().map_err(|e| e.to_string())?;
+                git.mirror(&remote, &mirror, Duration::ZERO, Timestamp::now())
+                    .map_err(|e| e.to_string())?;
+            }
             // An earlier agent may have left it so that it can be neither used nor reset. But it is
             // not to blame where no jail can be had.
             let nothing = Request::Sweep(Sweep { home: home.clone(), paths: Vec::new() });

@@ -34,7 +34,7 @@ pub fn believed(
         |at, doubted_since| Some(ClockSeen { boot: boot.to_owned(), secs, at, doubted_since });
     let Some(seen) = seen else { return (now, anchor(now, None)) };
     let same_boot = seen.boot == boot;
-    let passed = secs - if same_boot { seen.secs } else { 0 };
+    let passed = secs.saturating_sub(if same_boot { seen.secs } else { 0 });
     let passed = SignedDuration::from_secs(passed.max(0));
     let should = seen.at.saturating_add(passed).unwrap_or(seen.at);
     let doubted_since = seen.doubted_since.filter(|_| same_boot);
@@ -44,7 +44,7 @@ pub fn believed(
         return (now, old.then(|| anchor(now, None)).flatten());
     }
     match doubted_since {
-        Some(since) if secs - since >= ACCEPTED_AFTER => (now, anchor(now, None)),
+        Some(since) if secs.saturating_sub(since) >= ACCEPTED_AFTER => (now, anchor(now, None)),
         Some(_) => (now.min(should), None),
         None => (now.min(should), anchor(should, Some(secs))),
     }

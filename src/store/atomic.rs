@@ -116,12 +116,15 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
     removed("remove", path, || std::fs::remove_file(path))
 }
 
-/// The same with a directory and everything in it.
+/// The same with a directory and everything in it, or with a file in its place.
 ///
 /// # Errors
 /// When any of it is still there.
 pub fn remove_dir_all(path: &Path) -> Result<(), Error> {
-    removed("remove", path, || std::fs::remove_dir_all(path))
+    removed("remove", path, || match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => std::fs::remove_file(path),
+        done => done,
+    })
 }
 
 /// Gives a file another name in the same file system, if it is there.

@@ -1,14 +1,15 @@
 //! Power that fails: what a record says is there must be there afterwards, or be made again.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use claude_workers::domain::{Outcome, Phase};
 use claude_workers::fakehub::Fault;
 use claude_workers::store;
 use serde_json::Value;
 
-use crate::world::{APP, World};
+use crate::world::{APP, World, files};
 
 const AGENT: &str = "echo x >>$HOME/starts; commit work-$issue.txt done; mark $issue; \
                      until [ -e $HOME/go-$issue ]; do sleep 0.05; done; echo 'All done.'";
@@ -181,4 +182,39 @@ fn a_mirror_of_many_small_files_is_packed_and_nothing_that_a_clone_borrows_is_lo
     world.issue("Two");
     world.tick();
     assert_eq!(world.outcomes(), [Outcome::Succeeded; 2]);
+}
+
+/// What is nowhere else is not thrown away; mirrors and what is remembered of claims are elsewhere.
+#[test]
+fn a_damaged_mirror_and_damaged_claims_are_made_anew() {
+    let damage = |what: &str, dir: &Path| match what {
+        "an empty HEAD" => fs::write(dir.join("HEAD"), "").unwrap(),
+        "a broken configuration" => fs::write(dir.join("config"), "[[").unwrap(),
+        "empty objects" => {
+            for (path, _) in files(&dir.join("objects")) {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+                fs::write(path, "").unwrap();
+            }
+        }
+        _ => {
+            fs::remove_dir_all(dir).unwrap();
+            fs::write(dir, "x").unwrap();
+        }
+    };
+    let world = World::new();
+    let mirrors = world.root.pool().join("mirrors");
+    let mirror =
+        || fs::read_dir(&mirrors).unwrap().flatten().next().unwrap().path().join("octo/app.git");
+    let claims = store::claims_repository(&world.root);
+    world.issue("One");
+    world.tick();
+    for what in ["an empty HEAD", "a broken configuration", "empty objects", "a file"] {
+        for dir in [claims.clone(), mirror()] {
+            damage(what, &dir);
+            let issue = world.issue(what);
+            let said = world.tick();
+            let found = format!("{what} in {}: {said:?} {:?}", dir.display(), world.last_run());
+            assert_eq!(world.runs_of(issue), [Outcome::Succeeded], "{found}");
+        }
+    }
 }
