@@ -5,10 +5,10 @@ fn pull_json(n: u64, state: &str, base: &str) -> Value {
     json!({
         "number": n, "html_url": format!("https://h/pull/{n}"), "state": state,
         "head": {
-            "ref": "issue-22", "label": "octo:issue-22",
+            "ref": "issue-22", "label": "octo:issue-22", "sha": format!("c0ffee{n}"),
             "user": { "login": "Octo" }, "repo": { "full_name": "Octo/App" }
         },
-        "base": { "ref": base, "repo": { "full_name": "octo/app" } },
+        "base": { "ref": base, "sha": "ba5e", "repo": { "full_name": "octo/app" } },
     })
 }
 
@@ -249,6 +249,10 @@ async fn pull_requests_of_forks_and_of_an_ignored_filter_are_left_out() {
     let pulls = github.pulls_by_head(&app(), &branch("issue-22")).await.unwrap();
     assert_eq!(pulls.len(), 1);
     assert_eq!((pulls[0].number, pulls[0].open), (4, false));
+    for (commit, found) in [("c0ffee4", Some(4)), ("c0ffee1", None), ("c0ffee2", None), ("", None)] {
+        let pull = github.pull_of_commit(&app(), &branch("issue-22"), commit).await.unwrap();
+        assert_eq!(pull.map(|pull| pull.number), found, "{commit}");
+    }
 }
 
 #[tokio::test]
