@@ -58,7 +58,11 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let failed = |item: &Item| {
         item.problem.is_some() || item.actions.iter().any(|a| matches!(a, Action::Report(_)))
     };
-    Ok(if stuck.is_some() || items.iter().any(failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if stuck.is_some() || items.iter().any(failed) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The same for `assign`, without what is told there of the worker already.

@@ -59,7 +59,7 @@ pub mod stop;
 pub mod supervise;
 pub mod todos;
 mod trust;
-mod turn;
+pub mod turn;
 mod unknown;
 pub mod update;
 mod verify;

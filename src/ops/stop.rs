@@ -69,10 +69,13 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     };
     // A bare PID may be a stranger's by now.
     let known = Identity::recorded(run).and_then(|one| Some((one.open()?, one)));
-    let (supervisor_fd, supervisor) = known.ok_or_else(|| match run.phase {
-        Phase::Claimed => cannot("who dispatches it holds it, and has no supervisor for it yet")
-            .hint(while_it_is_taken(ctx)),
-        _ => cannot("its PID belongs to another process now"),
+    let (supervisor_fd, supervisor) = known.ok_or_else(|| {
+        if run.phase == Phase::Claimed || run.pid.is_none() {
+            cannot("a dispatcher holds it, and its supervisor has not said who it is yet")
+                .hint(while_it_is_taken(ctx))
+        } else {
+            cannot("its PID belongs to another process now")
+        }
     })?;
     let lock = ctx.root.record(id).lock();
     let gone_by = |deadline: Instant| -> Result<bool, Failure> {

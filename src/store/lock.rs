@@ -6,6 +6,7 @@
 //! it is held ([`is_locked`]) without taking it for a moment and getting in the way.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -70,12 +71,18 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
 /// # Errors
 /// When the file is there and cannot be opened or asked.
 pub fn is_locked(path: &Path) -> Result<bool, Error> {
-    let file =
-        match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(io_error("open", path)(e)),
-        };
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let open = |write| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+    let file = match open(true) {
+        // There it can be asked for all the same.
+        Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => open(false),
+        other => other,
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(io_error("open", path)(e)),
+    };
     let mut probe = whole();
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe))
         .map_err(|e| io_error("ask for the lock", path)(e.into()))?;

@@ -18,9 +18,11 @@ pub(super) fn state(ctx: &Context) -> Vec<Check> {
             wrong.push(failure);
         }
     };
-    for dir in [pool.clone(), ctx.root.github()] {
-        note(try_writing(&dir).map_err(Failure::from));
+    if let Err(e) = try_writing(&pool) {
+        // All else would say the same.
+        return vec![failed(e.into())];
     }
+    note(try_writing(&ctx.root.github()).map_err(Failure::from));
     note(store::is_locked(&ctx.root.assign_lock()).map(drop).map_err(Failure::from));
     if ctx.settings.claims {
         note(store::host_id(&ctx.root, fresh_number).map(drop).map_err(Failure::from));
@@ -36,6 +38,9 @@ pub(super) fn state(ctx: &Context) -> Vec<Check> {
         let found = format!("{} can be read and written", pool.display());
         return vec![check("state", Grade::Ok, found, None)];
     }
-    let failed = |why: Failure| check("state", Grade::Failure, why.message, why.hint.as_deref());
     wrong.into_iter().map(failed).collect()
+}
+
+fn failed(why: Failure) -> Check {
+    Check { what: "state".into(), grade: Grade::Failure, found: why.message, mend: why.hint }
 }
