@@ -43,14 +43,14 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
         // Last, because a home that is there is a worker.
         with_blueprint(ctx, worker, &credentials, &values, home::create)
     };
-    let made = make();
+    let report = make();
     // A record without a home would be a broken worker. Another `init` may have been quicker.
     let has_home = std::fs::symlink_metadata(ctx.root.home(worker)).is_ok_and(|m| m.is_dir());
-    if made.is_err() && is_new && !has_home {
+    if report.is_err() && is_new && !has_home {
         // Why it failed matters more than what is left of it.
         let _ = store::remove_dir_all(record.dir());
     }
-    Ok(Made { worker: worker.clone(), report: made? })
+    Ok(Made { worker: worker.clone(), report: report? })
 }
 
 /// What a worker's home is made of, now.
