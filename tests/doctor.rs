@@ -319,7 +319,7 @@ fn a_worker_whose_record_cannot_be_read_is_named() {
     let task = machine.write("workers/.pool/01/task.json", "{", 0o600);
     let answer = machine.doctor();
     assert_eq!(answer.code, Some(1));
-    answer.says("worker 01", "failure: ", "move it away if it is of no use");
+    answer.says("worker 01", "failure: ", "sets it aside, and the worker is idle");
     assert!(answer.of("worker 01").contains(&task.display().to_string()));
     assert_eq!(fs::read_to_string(task).unwrap(), "{");
 }

@@ -10,6 +10,7 @@ use super::print::{self, DIM, styled};
 use crate::domain::text;
 use crate::ops::assign::{Report, Tick, assign};
 use crate::ops::reconcile::Item;
+use crate::ops::turn::UnderWay;
 use crate::ops::{Context, Failure};
 use crate::plan::reconcile::Action;
 use crate::plan::{Drift, Skip};
@@ -40,20 +41,25 @@ pub(super) struct Args {
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let tick = block_on(assign(ctx, args.dry_run))?;
-    let nothing = Report::default();
-    let (report, already_running) = match &tick {
-        Tick::AlreadyRunning => (&nothing, true),
-        Tick::Done(report) => (report.as_ref(), false),
+    let (report, already_running) = match tick {
+        Tick::AlreadyRunning(other) => {
+            let stuck = other.and_then(|other| other.stuck());
+            (Report { problems: stuck.into_iter().collect(), ..Report::default() }, Some(other))
+        }
+        Tick::Done(report) => (*report, None),
     };
     if args.json {
-        print::json(&as_json(report, already_running, args.dry_run))?;
-    } else if !already_running {
-        show(report, args);
-    } else if !args.quiet {
-        print::out("another assign is under way; nothing to do\n");
+        print::json(&as_json(&report, already_running.is_some(), args.dry_run))?;
+    } else if let Some(other) = already_running {
+        if !args.quiet && report.problems.is_empty() {
+            let other = in_parentheses(other);
+            print::out(&format!("another assign is under way{other}; nothing to do\n"));
+        }
+    } else {
+        show(&report, args);
     }
     if args.verbose.verbose && !args.dry_run && !args.json {
-        for line in left_alone(report) {
+        for line in left_alone(&report) {
             print::note(&line);
         }
     }
@@ -63,6 +69,11 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     }
     let code = report.problems.first().map(|p| ExitCode::from(p.exit as u8));
     Ok(code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Who has the turn, where that is known.
+pub(super) fn in_parentheses(other: Option<UnderWay>) -> String {
+    other.map(|other| format!(" ({other})")).unwrap_or_default()
 }
 
 fn as_json(report: &Report, already_running: bool, dry_run: bool) -> serde_json::Value {

@@ -72,6 +72,25 @@ impl Everywhere {
         let flags = Flags { root: self.root, config: self.config, api_url: self.api_url };
         Context::new(flags, Env::of_process())
     }
+
+    /// The same for a command that a wrong configuration need not be in the way of.
+    fn context_or_way_around(self) -> Result<Context, Failure> {
+        let without_file = Self {
+            config: Some("/dev/null".into()),
+            root: self.root.clone(),
+            api_url: self.api_url.clone(),
+        };
+        self.context().map_err(|failure| {
+            if without_file.context().is_err() {
+                return failure;
+            }
+            let around = "meanwhile, `--config /dev/null` leaves the file out, with `--root DIR` \
+                          where that names one";
+            let hint = failure.hint.iter().map(String::as_str).chain([around]);
+            let hint = hint.collect::<Vec<_>>().join(" ");
+            failure.hint(hint)
+        })
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -154,6 +173,22 @@ impl Command {
                 | Self::Update(_)
         )
     }
+
+    /// Whether it only looks at runs, or ends one: that must be possible whatever is configured.
+    fn needs_no_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop(_)
+                | Self::Status(_)
+                | Self::Watch(_)
+                | Self::Inspect(_)
+                | Self::Logs(_)
+                | Self::Todos(_)
+                | Self::History(_)
+                | Self::Show(_)
+                | Self::Egress(_)
+        )
+    }
 }
 
 /// An agent does its task; it does not hand out more of them.
@@ -172,7 +207,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if cli.command.changes_work() {
         refuse_inside_a_worker()?;
     }
-    let context = || cli.everywhere.context();
+    let around = cli.command.needs_no_configuration();
+    let context = || {
+        let everywhere = cli.everywhere;
+        if around { everywhere.context_or_way_around() } else { everywhere.context() }
+    };
     match cli.command {
         Command::Init(args) => init::run(&context()?, &args),
         Command::Assign(args) => assign::run(&context()?, &args),

@@ -31,28 +31,38 @@ pub(super) struct Args {
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let (items, already_running) = match reconcile(ctx, args.dry_run)? {
-        Reconciled::AlreadyRunning => (Vec::new(), true),
-        Reconciled::Done(items) => (items, false),
+        Reconciled::AlreadyRunning(other) => (Vec::new(), Some(other)),
+        Reconciled::Done(items) => (items, None),
     };
+    let stuck = already_running.flatten().and_then(|other| other.stuck());
     if args.json {
         print::json(&json!({
             "version": 1,
-            "alreadyRunning": already_running,
+            "alreadyRunning": already_running.is_some(),
             "dryRun": args.dry_run,
             "workers": items.iter().map(as_json).collect::<Vec<_>>(),
         }))?;
-    } else if already_running {
-        print::out("an assign is under way, which does the same; nothing to do\n");
+    } else if let Some(other) = already_running {
+        if stuck.is_none() {
+            let other = super::assign::in_parentheses(other);
+            print::out(&format!(
+                "an assign is under way{other}, which does the same; nothing to do\n"
+            ));
+        }
     } else {
         show(&items, args.dry_run);
     }
-    for problem in items.iter().filter_map(|item| item.problem.as_ref()) {
+    for problem in items.iter().filter_map(|item| item.problem.as_ref()).chain(&stuck) {
         print::failure(problem);
     }
     let failed = |item: &Item| {
         item.problem.is_some() || item.actions.iter().any(|a| matches!(a, Action::Report(_)))
     };
-    Ok(if items.iter().any(failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if stuck.is_some() || items.iter().any(failed) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// The same for `assign`, without what is told there of the worker already.

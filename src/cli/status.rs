@@ -182,7 +182,7 @@ fn row(worker: &WorkerStatus) -> Vec<(anstyle::Style, String)> {
     row.push((plain, run.subject()));
     row.push((CYAN, run.phase.to_string()));
     row.push((plain, duration(task.elapsed_secs)));
-    row.push((plain, agent));
+    row.push((plain, text::one_line(&agent, usize::MAX)));
     let quiet = task.quiet_secs.map(|s| format!("last word {} ago", duration(s.cast_signed())));
     row.push((DIM, quiet.unwrap_or_default()));
     let title = run.title.as_deref().or(run.prompt.as_deref()).unwrap_or("");
@@ -216,6 +216,7 @@ fn details(task: &TaskStatus) -> String {
     rows.extend(run.filed.iter().map(|issue| ("filed", format!("{}  {}", issue.url, issue.title))));
     let rows: Vec<_> = rows
         .into_iter()
+        .map(|(k, v)| (k, text::one_line(&v, usize::MAX)))
         .map(|(k, v)| vec![(DIM, format!("  {k}")), (anstyle::Style::new(), v)])
         .collect();
     // Asked for by name: everything is shown, whatever the width.

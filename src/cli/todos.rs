@@ -26,10 +26,13 @@ pub(super) struct Args {
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<ExitCode, Failure> {
     let seen = todos(ctx, args.id.as_ref())?;
+    for broken in &seen.unread {
+        print::note(&format!("warning: {broken}"));
+    }
     if args.json {
         return print::json(&seen);
     }
-    if seen.workers.is_empty() {
+    if seen.workers.is_empty() && seen.unread.is_empty() {
         print::out("no worker has a run\n");
     }
     print::out(&seen.workers.iter().map(shown).collect::<String>());
@@ -42,7 +45,8 @@ fn shown(worker: &WorkerTodos) -> String {
     let mut out = format!("{}  {}\n", styled(BOLD, worker.worker.as_str()), heading.trim_end());
     match &worker.todos {
         None => {
-            let what = format!("agents of the executor {} do not tell", worker.executor);
+            let executor = text::one_line(&worker.executor, 60);
+            let what = format!("agents of the executor {executor} do not tell");
             out.push_str(&format!("  {}\n", styled(DIM, &what)));
         }
         Some(todos) if todos.is_empty() => {

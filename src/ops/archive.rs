@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::unknown::broken;
 use super::{Context, Exit, Failure};
 use crate::domain::{Run, RunId, WorkerId};
 use crate::store::{self, Archived, State, Worker};
@@ -131,7 +132,7 @@ fn of_worker(ctx: &Context, id: &WorkerId) -> Result<Shown, Failure> {
     if let State::Broken(why) = &worker.state
         && store::ids(&ctx.root)?.contains(id)
     {
-        return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
+        return Err(broken(ctx, id, why));
     }
     if let Some((state, run)) = under_way(worker) {
         return Place::Current(state, run).shown(ctx);

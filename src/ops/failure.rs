@@ -29,7 +29,10 @@ impl Exit {
     /// the manual pages too.
     pub const MEANINGS: [(u8, &str); 9] = [
         (0, "done (also: nothing to do, another `assign` is under way)"),
-        (Self::Failed as u8, "it could not be done; `doctor`: a check failed"),
+        (
+            Self::Failed as u8,
+            "it could not be done; `doctor`: a check failed; `assign`: another one is stuck",
+        ),
         (Self::Usage as u8, "wrong usage or configuration"),
         (
             Self::NoWorker as u8,

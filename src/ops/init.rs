@@ -8,7 +8,7 @@ use super::{Context, Exit, Failure};
 use crate::config::env;
 use crate::domain::WorkerId;
 use crate::home::{self, Blueprint, Credential};
-use crate::store::{self, Root, Tools, make_private_dir, write_private};
+use crate::store::{self, Root, Tools, WorkerLock, make_private_dir, write_private};
 
 /// One worker that was made.
 #[derive(Debug)]
@@ -30,13 +30,27 @@ pub fn init(ctx: &Context, worker: &WorkerId) -> Result<Made, Failure> {
     let values = values(ctx, &credentials);
     let record = ctx.root.record(worker);
     make_private_dir(&ctx.root.pool())?;
+    let is_new = !record.dir().exists();
     make_private_dir(record.dir())?;
-    make_private_dir(&record.completed())?;
-    write_values(&ctx.root, worker, &values)?;
-    remember_tools(ctx)?;
-    // Last, because a home that is there is a worker.
-    let report = with_blueprint(ctx, worker, &credentials, &values, home::create)?;
-    Ok(Made { worker: worker.clone(), report })
+    let Some(_lock) = WorkerLock::try_take(&ctx.root, worker)? else {
+        return Err(Failure::new(Exit::Failed, format!("worker {worker} is just being made"))
+            .hint("another `init` is at it: try again in a moment"));
+    };
+    let make = || -> Result<home::Report, Failure> {
+        make_private_dir(&record.completed())?;
+        write_values(&ctx.root, worker, &values)?;
+        remember_tools(ctx)?;
+        // Last, because a home that is there is a worker.
+        with_blueprint(ctx, worker, &credentials, &values, home::create)
+    };
+    let report = make();
+    // A record without a home would be a broken worker. Another `init` may have been quicker.
+    let has_home = std::fs::symlink_metadata(ctx.root.home(worker)).is_ok_and(|m| m.is_dir());
+    if report.is_err() && is_new && !has_home {
+        // Why it failed matters more than what is left of it.
+        let _ = store::remove_dir_all(record.dir());
+    }
+    Ok(Made { worker: worker.clone(), report: report? })
 }
 
 /// What a worker's home is made of, now.

@@ -10,6 +10,7 @@ use memchr::memrchr;
 
 use super::archive::{Shown, last_log};
 use super::queries::known;
+use super::unknown::broken;
 use super::watching::{End, Observed, Observer, end_of};
 use super::{Context, Exit, Failure};
 use crate::domain::{Run, WorkerId};
@@ -48,9 +49,7 @@ impl Log {
         let (run, path, live) = match state {
             State::Busy(run) => (*run, paths.log(), true),
             State::Crashed(run) => (*run, paths.log(), false),
-            State::Broken(why) => {
-                return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
-            }
+            State::Broken(why) => return Err(broken(ctx, id, &why)),
             State::Idle | State::Starting => {
                 let (run, path) = last_log(ctx, id)?;
                 (run, path, false)

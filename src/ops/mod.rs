@@ -59,6 +59,7 @@ pub mod stop;
 pub mod supervise;
 pub mod todos;
 mod trust;
+pub mod turn;
 mod unknown;
 pub mod update;
 mod verify;

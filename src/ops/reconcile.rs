@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::anteroom::fence_name;
 use super::dispatch::start_supervisor;
 use super::hold::Hold;
+use super::turn::{UnderWay, under_way};
 use super::{Context, Exit, Failure, chores, stop};
 use crate::config::env;
 use crate::domain::{Run, WorkerId};
@@ -47,8 +48,8 @@ impl Item {
 /// What a look at all workers gave, and what was done.
 #[derive(Debug)]
 pub enum Reconciled {
-    /// A tick is under way; nothing was done.
-    AlreadyRunning,
+    /// A tick is under way; nothing was done. Whose it is, if it says so.
+    AlreadyRunning(Option<UnderWay>),
     /// By worker.
     Done(Vec<Item>),
 }
@@ -60,7 +61,7 @@ pub enum Reconciled {
 pub fn reconcile(ctx: &Context, dry_run: bool) -> Result<Reconciled, Failure> {
     let lock = if dry_run { None } else { AssignLock::try_take(&ctx.root)? };
     if lock.is_none() && !dry_run {
-        return Ok(Reconciled::AlreadyRunning);
+        return Ok(Reconciled::AlreadyRunning(under_way(ctx)));
     }
     let items = look(ctx, store::list(&ctx.root)?);
     Ok(Reconciled::Done(if dry_run { items } else { apply(ctx, items) }))

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::init::{credentials, load_values, remember_tools, values, with_blueprint, write_values};
 use super::stop::worker;
+use super::unknown::broken;
 use super::{Context, Exit, Failure};
 use crate::domain::{CredentialMode, WorkerId};
 use crate::home::{self, Changes, Credential, Report};
@@ -104,13 +105,7 @@ pub(super) fn take_idle(ctx: &Context, id: &WorkerId) -> Result<WorkerLock, Left
                  reset {id}`"
             ))));
         }
-        State::Broken(why) => {
-            let what = format!("worker {id} is broken: {why}");
-            return Err(Left::For(
-                Failure::new(Exit::Failed, what)
-                    .hint("look at what is named, and move it away if it is of no use"),
-            ));
-        }
+        State::Broken(why) => return Err(Left::For(broken(ctx, id, &why))),
     }
     let lock = WorkerLock::try_take(&ctx.root, id).map_err(Failure::from)?.ok_or_else(taken)?;
     // Somebody may have been quicker and have left a record.

@@ -9,7 +9,8 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::dispatch::start_supervisor;
 use super::reconcile::end_what_is_left;
-use super::unknown::no_such_worker;
+use super::turn::under_way;
+use super::unknown::{broken, no_such_worker};
 use super::{Context, Exit, Failure, chores};
 use crate::domain::{AgentReport, Ended, Outcome, Phase, Run, WorkerId};
 use crate::github::GitHub;
@@ -42,12 +43,10 @@ pub fn stop(ctx: &Context, id: &WorkerId) -> Result<Run, Failure> {
         }
         State::Starting => {
             return Err(Failure::new(Exit::Failed, format!("worker {id} is just being taken"))
-                .hint("try again in a moment"));
+                .hint(while_it_is_taken(ctx)));
         }
         State::Crashed(run) => return mark_stopped(ctx, id, *run),
-        State::Broken(why) => {
-            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
-        }
+        State::Broken(why) => return Err(broken(ctx, id, &why)),
     };
     if run.phase == Phase::Publishing {
         let what = format!("the agent of worker {id} has ended; its work is just published");
@@ -68,11 +67,16 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
     let cannot = |why: &str| {
         Failure::new(Exit::Failed, format!("the run of worker {id} cannot be stopped: {why}"))
     };
-    let supervisor = Identity::recorded(run)
-        .ok_or_else(|| cannot("its supervisor has not said who it is yet"))?;
     // A bare PID may be a stranger's by now.
-    let supervisor_fd =
-        supervisor.open().ok_or_else(|| cannot("its PID belongs to another process now"))?;
+    let known = Identity::recorded(run).and_then(|one| Some((one.open()?, one)));
+    let (supervisor_fd, supervisor) = known.ok_or_else(|| {
+        if run.phase == Phase::Claimed || run.pid.is_none() {
+            cannot("a dispatcher holds it, and its supervisor has not said who it is yet")
+                .hint(while_it_is_taken(ctx))
+        } else {
+            cannot("its PID belongs to another process now")
+        }
+    })?;
     let lock = ctx.root.record(id).lock();
     let gone_by = |deadline: Instant| -> Result<bool, Failure> {
         while Instant::now() < deadline {
@@ -105,6 +109,18 @@ fn end_supervisor(ctx: &Context, id: &WorkerId, run: &Run) -> Result<(), Failure
         return Ok(());
     }
     Err(cannot("it does not die"))
+}
+
+/// What to do about a worker that a dispatcher holds.
+fn while_it_is_taken(ctx: &Context) -> String {
+    let end = match under_way(ctx) {
+        Some(assign) => format!(
+            "if it stays so, look at the assign that is under way ({assign}): `kill -KILL {}` ends it",
+            assign.pid
+        ),
+        None => "if it stays so, end the `dispatch` or `assign` that takes it".to_owned(),
+    };
+    format!("try again in a moment; {end}")
 }
 
 fn mark_stopped(ctx: &Context, id: &WorkerId, run: Run) -> Result<Run, Failure> {
@@ -145,9 +161,7 @@ pub fn restart(ctx: &Context, id: &WorkerId) -> Result<(Run, u32), Failure> {
             return Err(Failure::new(Exit::Failed, format!("worker {id} has no run to carry on"))
                 .hint("start one with `claude-workers dispatch`"));
         }
-        State::Broken(why) => {
-            return Err(Failure::new(Exit::Failed, format!("worker {id} is broken: {why}")));
-        }
+        State::Broken(why) => return Err(broken(ctx, id, &why)),
     }
     let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
         return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken up just now")));
@@ -221,7 +235,8 @@ pub async fn reset(
         State::Idle | State::Starting | State::Crashed(_) => {}
     }
     let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
-        return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken just now")));
+        return Err(Failure::new(Exit::NoWorker, format!("worker {id} was taken just now"))
+            .hint(while_it_is_taken(ctx)));
     };
     let run = if let Some(mut run) = store::read_task(&ctx.root, id)? {
         end_what_is_left(ctx, &lock, &run)?;
@@ -252,14 +267,10 @@ async fn set_aside(
     why: &str,
     force: bool,
 ) -> Result<Reset, Failure> {
-    let broken = Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"));
-    if store::read_task(&ctx.root, id).is_ok() {
-        return Err(broken.hint("this has to be put right by hand"));
-    }
-    if !force {
-        return Err(broken.hint(format!(
-            "look at it; `claude-workers reset {id} --force` sets it aside, and the worker is idle"
-        )));
+    let broken = broken(ctx, id, why);
+    // What is broken in another way has another way out.
+    if store::read_task(&ctx.root, id).is_ok() || !force {
+        return Err(broken);
     }
     let Some(lock) = WorkerLock::try_take(&ctx.root, id)? else {
         return Err(broken.hint("its supervisor is still at work: wait until that has ended"));

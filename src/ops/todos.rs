@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::log::Log;
 use super::queries::known;
+use super::unknown::broken;
 use super::{Context, Failure};
 use crate::domain::{IssueNumber, RepoSlug, RunId, WorkerId};
 use crate::executor::Todo;
@@ -17,6 +18,9 @@ pub struct Todos {
     pub version: u32,
     /// The workers.
     pub workers: Vec<WorkerTodos>,
+    /// Those whose record cannot be read, so that nobody knows whether they have a run.
+    #[serde(skip)]
+    pub unread: Vec<Failure>,
 }
 
 /// The list of one worker's agent.
@@ -51,15 +55,23 @@ pub struct WorkerTodos {
 /// # Errors
 /// When the worker asked for does not exist or has never run, or a log cannot be read.
 pub fn todos(ctx: &Context, only: Option<&WorkerId>) -> Result<Todos, Failure> {
+    let mut unread = Vec::new();
     let asked: Vec<_> = if let Some(id) = only {
         known(ctx, id)?;
         vec![store::worker(&ctx.root, id.clone())]
     } else {
-        let has_run = |w: &store::Worker| matches!(w.state, State::Busy(_) | State::Crashed(_));
-        store::list(&ctx.root)?.into_iter().filter(has_run).collect()
+        let mut asked = Vec::new();
+        for worker in store::list(&ctx.root)? {
+            match &worker.state {
+                State::Busy(_) | State::Crashed(_) => asked.push(worker),
+                State::Broken(why) => unread.push(broken(ctx, &worker.id, why)),
+                State::Idle | State::Starting => {}
+            }
+        }
+        asked
     };
     let workers = asked.into_iter().map(|worker| of_worker(ctx, worker));
-    Ok(Todos { version: 1, workers: workers.collect::<Result<_, _>>()? })
+    Ok(Todos { version: 1, workers: workers.collect::<Result<_, _>>()?, unread })
 }
 
 fn of_worker(ctx: &Context, worker: store::Worker) -> Result<WorkerTodos, Failure> {

@@ -1,4 +1,5 @@
-//! What a person is told who names something that is not there: what was probably meant.
+//! What a person is told who names something that is not there or cannot be used: what was probably
+//! meant, and the way out.
 
 use super::{Context, Exit, Failure};
 use crate::domain::{RepoPattern, RepoSlug, WorkerId, text};
@@ -13,6 +14,27 @@ pub(super) fn no_such_worker(ctx: &Context, id: &WorkerId) -> Failure {
         None => "`claude-workers status` lists them".to_owned(),
     };
     Failure::new(Exit::NoWorker, format!("there is no worker {id}")).hint(hint)
+}
+
+/// The worker is broken, for this reason.
+pub(super) fn broken(ctx: &Context, id: &WorkerId, why: &str) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"));
+    match way_out(ctx, id) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// How a broken worker is to be mended; `None` where the reason says so itself.
+pub(super) fn way_out(ctx: &Context, id: &WorkerId) -> Option<String> {
+    if store::read_task(&ctx.root, id).is_err() {
+        return Some(format!(
+            "look at it; `claude-workers reset {id} --force` sets it aside, and the worker is idle"
+        ));
+    }
+    let lock = ctx.root.record(id).lock();
+    let unusable = store::is_locked(&lock).is_err();
+    unusable.then(|| "look at the file named, and move it away if it is of no use".to_owned())
 }
 
 /// The repository of the configuration that was probably meant by one that is not in it.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::queries::known;
+use super::unknown::broken;
 use super::{Context, Exit, Failure};
 use crate::domain::{Outcome, Run, WorkerId};
 use crate::process::{Identity, Waiting, Woken};
@@ -89,7 +90,7 @@ impl Observer {
                     )
                     .hint(format!("`claude-workers history {id}` shows what it has done")));
                 }
-                State::Broken(why) => return Err(broken(id, &why)),
+                State::Broken(why) => return Err(broken(ctx, id, &why)),
             };
         }
     }
@@ -111,7 +112,7 @@ impl Observer {
                     }
                     self.wait_for(&[], Some(left))?;
                 }
-                State::Broken(why) => return Err(broken(&run.worker, &why)),
+                State::Broken(why) => return Err(broken(ctx, &run.worker, &why)),
                 _ => {
                     let archived = store::read_archived(&ctx.root, run)?;
                     let archived = archived.filter(|run| run.outcome().is_some());
@@ -128,10 +129,6 @@ impl Observer {
             }
         }
     }
-}
-
-fn broken(id: &WorkerId, why: &str) -> Failure {
-    Failure::new(Exit::Failed, format!("worker {id} is broken: {why}"))
 }
 
 /// The process that owns a run, to wait for its end.

@@ -256,7 +256,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leave => f.write_str("nothing is to be done"),
-            Self::Report(why) => write!(f, "it is broken: {why}"),
+            Self::Report(why) => f.write_str(why),
             Self::End(pids) => {
                 let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
                 write!(f, "end what its dead supervisor left alive: pid {}", pids.join(", "))

@@ -108,6 +108,17 @@ pub fn make_private_dir(path: &Path) -> Result<(), Error> {
     around(Disk, || format!("make {}", place(path)), make).map_err(io_error("make", path))
 }
 
+/// Makes a file in a directory of ours, if that is there, and removes it again.
+///
+/// # Errors
+/// When nothing can be written there.
+pub fn try_writing(dir: &Path) -> Result<(), Error> {
+    match tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(dir) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("write to", dir)(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file; one that is not there is none the less gone.
 ///
 /// # Errors

@@ -6,17 +6,20 @@
 //! it is held ([`is_locked`]) without taking it for a moment and getting in the way.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use serde::{Deserialize, Serialize};
 
-use super::{Error, RecordPaths, Root, io_error, make_private_dir};
+use super::{Error, RecordPaths, Root, io_error, make_private_dir, read_bounded};
 use crate::domain::WorkerId;
 use crate::failpoint::{Effect, Trouble, around, place};
+use crate::process::{Identity, identity_of_self};
 
 fn open(path: &Path) -> Result<File, Error> {
     OpenOptions::new()
@@ -68,12 +71,18 @@ fn try_lock(path: &Path) -> Result<Option<File>, Error> {
 /// # Errors
 /// When the file is there and cannot be opened or asked.
 pub fn is_locked(path: &Path) -> Result<bool, Error> {
-    let file =
-        match OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(io_error("open", path)(e)),
-        };
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let open = |write| OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+    let file = match open(true) {
+        // There it can be asked for all the same.
+        Err(e) if e.kind() == ErrorKind::ReadOnlyFilesystem => open(false),
+        other => other,
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(io_error("open", path)(e)),
+    };
     let mut probe = whole();
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut probe))
         .map_err(|e| io_error("ask for the lock", path)(e.into()))?;
@@ -149,9 +158,19 @@ impl WorkerLock {
     }
 }
 
-/// Held by the one `assign` that is under way.
+/// Held by the one `assign` that is under way. Its file says who that is; what permits is the lock.
 #[derive(Debug)]
-pub struct AssignLock(#[expect(dead_code, reason = "holding the file is the point")] File);
+pub struct AssignLock(File);
+
+/// What is in the file of an [`AssignLock`].
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Holder {
+    version: u32,
+    pid: u32,
+    pid_start: u64,
+    boot_id: String,
+}
 
 impl AssignLock {
     /// Takes the lock if it is free.
@@ -160,7 +179,34 @@ impl AssignLock {
     /// When the lock file cannot be used.
     pub fn try_take(root: &Root) -> Result<Option<Self>, Error> {
         make_private_dir(&root.pool())?;
-        Ok(try_lock(&root.assign_lock())?.map(Self))
+        let lock = try_lock(&root.assign_lock())?.map(Self);
+        if let (Some(Self(file)), Some(me)) = (&lock, identity_of_self()) {
+            let Identity { pid, start: pid_start, boot_id } = me;
+            let holder = Holder { version: 1, pid, pid_start, boot_id };
+            // Where it cannot be written, the others are told less.
+            let _ = serde_json::to_vec(&holder)
+                .map_err(Into::into)
+                .and_then(|json| file.set_len(0).and_then(|()| file.write_all_at(&json, 0)));
+        }
+        Ok(lock)
+    }
+
+    /// The process that holds it now; `None` if nobody does, or it has not said so.
+    #[must_use]
+    pub fn holder(root: &Root) -> Option<Identity> {
+        let path = root.assign_lock();
+        is_locked(&path).ok().filter(|held| *held)?;
+        let holder: Holder = serde_json::from_slice(&read_bounded(&path, 4 << 10).ok()??).ok()?;
+        let Holder { pid, pid_start: start, boot_id, .. } = holder;
+        // One that was killed may have left its name there.
+        let holder = Identity { pid, start, boot_id };
+        holder.open().is_some().then_some(holder)
+    }
+}
+
+impl Drop for AssignLock {
+    fn drop(&mut self) {
+        let _ = self.0.set_len(0);
     }
 }
 

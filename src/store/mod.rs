@@ -30,7 +30,7 @@ mod workers;
 
 pub use atomic::{
     TEMPORARY, make_private_dir, open_in_place, read_bounded, read_start, read_text,
-    remove_dir_all, remove_file, write_memory, write_private,
+    remove_dir_all, remove_file, try_writing, write_memory, write_private,
 };
 pub(crate) use atomic::{rename_new, sync_dir, sync_tree};
 pub use claims::{
@@ -100,6 +100,12 @@ impl Error {
                 }
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     Some("make room".into())
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("it must be yours, and you must be able to read and write it".into())
+                }
+                std::io::ErrorKind::NotADirectory => {
+                    Some("move away what is in the place of a directory".into())
                 }
                 std::io::ErrorKind::ReadOnlyFilesystem => {
                     Some("mount it so that it can be written to".into())

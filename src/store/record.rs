@@ -94,8 +94,15 @@ pub fn set_aside_task(root: &Root, lock: &WorkerLock, now: Timestamp) -> Result<
     let paths = root.record(lock.worker());
     let ending = format!("broken-{}", now.strftime("%Y%m%dT%H%M%S"));
     let mut aside = PathBuf::new();
-    let of_run =
-        [paths.scratch(), paths.log(), paths.supervisor_log(), paths.request(), paths.prompt()];
+    let of_run = [
+        paths.scratch(),
+        paths.log(),
+        paths.egress_log(),
+        paths.supervisor_log(),
+        paths.request(),
+        paths.prompt(),
+        paths.config(),
+    ];
     // The record goes last: without it the worker is idle.
     for from in of_run.into_iter().chain([paths.task()]) {
         let mut name = from.clone().into_os_string();

@@ -134,7 +134,10 @@ fn without_record(root: &Root, id: &WorkerId, places: Places) -> State {
         ));
     }
     if !places.home {
-        return State::Broken(format!("its home {} is missing", home.display()));
+        return State::Broken(format!(
+            "its home {} is missing; `claude-workers init {id}` makes it anew",
+            home.display()
+        ));
     }
     State::Idle
 }

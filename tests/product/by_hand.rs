@@ -136,10 +136,6 @@ fn reset_by_force_sets_a_record_aside_that_cannot_be_read_and_gives_free_what_it
         assert_eq!(world.outcomes(), [Outcome::Succeeded]);
         assert!(aside.iter().all(|path| path.exists()));
     }
-    // What is broken in another way is put right by hand.
-    let world = World::new();
-    fs::rename(world.home("01"), world.dir.join("away")).unwrap();
-    world.cron(&["reset", "01", "-f"]).exits(1).says("is missing").says("put right by hand");
 }
 
 #[test]

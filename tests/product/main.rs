@@ -57,5 +57,6 @@ mod stuck;
 mod terminal;
 mod trust;
 mod update;
+mod ways_out;
 mod words;
 mod world;

@@ -128,7 +128,7 @@ fn reconcile_says_what_is_to_be_done_and_does_it_once() {
     let world = World::at_work(&format!("{FAMILY}; mark up; sleep 1000"), &none());
     world.init(&["02"]);
     fs::write(world.task("02"), "{").unwrap();
-    world.cron(&["reconcile"]).exits(1).says("worker 02 (broken): it is broken");
+    world.cron(&["reconcile"]).exits(1).says("worker 02 (broken): /");
     bereave(&world);
     let before = fs::read(world.task("01")).unwrap();
     world.hub.clear_exchanges();

@@ -64,7 +64,7 @@ fn on_a_full_disk_nothing_is_begun() {
     world.cron(&["dispatch", "-r", APP, "-i", "1"]).exits(1).says("no room for a run in octo/app");
     assert!(world.asked_lines().is_empty(), "{:?}", world.asked_lines());
     assert!(world.labels(1).is_empty() && !world.task("01").exists());
-    world.cron(&["doctor"]).exits(1).says("no run starts with less than 0.1 GiB");
+    world.cron(&["doctor"]).exits(1).says("no run starts with less than 64.0 MiB");
     for looks in [&["status"][..], &["history"], &["doctor"], &["gc", "--dry-run"]] {
         let said = world.cron(looks);
         assert!((0..=1).contains(&said.code), "{said:?}");
@@ -237,7 +237,7 @@ fn every_disk_that_a_run_writes_to_must_have_room() {
         assert_eq!(said.err.matches("no room").count(), 1, "{said:?}");
         let hand = ["dispatch", "-r", APP, "-p", "x", "-w", "01"];
         world.cron(&hand).exits(1).says("no room for a run in octo/app");
-        world.cron(&["doctor"]).exits(1).says(&format!("GiB free at {}: no run", place.display()));
+        world.cron(&["doctor"]).exits(1).says(&format!("MiB free at {}: no run", place.display()));
         world.quiet();
         assert_eq!(world.runs().len(), usize::from(which == "01"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use claude_workers::domain::Outcome;
 use nix::sys::stat::Mode;
 
-use crate::world::{APP, Config, Said, TOKEN, World};
+use crate::world::{APP, Config, NOBODY, Said, TOKEN, World};
 
 /// What a file is to the program.
 #[derive(Clone, Copy, PartialEq)]
@@ -329,26 +329,11 @@ fn whatever_is_in_the_place_of_a_state_file_nothing_is_lost_and_nobody_hangs() {
 fn what_may_not_be_read_or_written_is_named_and_left() {
     let world = World::with(&Config::default(), &["01", "02"]);
     world.issue("One");
-    let uid = 65534;
-    #[expect(clippy::disallowed_methods, reason = "the program is started as another user")]
-    let as_nobody = |args: &[&str]| {
-        let mut program = std::process::Command::new("setpriv");
-        program.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-        program.arg(env!("CARGO_BIN_EXE_claude-workers")).args(args);
-        program.env_clear().env("HOME", world.user_home()).env("PATH", "/usr/bin:/bin");
-        Said::of(&program.output().unwrap())
-    };
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: it takes root to be somebody else");
+    if !world.is_given_to_nobody() {
         return;
     }
-    #[expect(clippy::disallowed_methods, reason = "it is changed from outside")]
-    let mut owned = std::process::Command::new("chown");
-    assert!(owned.arg("-R").arg("65534:65534").arg(&world.dir).status().unwrap().success());
-    if as_nobody(&["status"]).code != 0 {
-        println!("skipped: another user may not run {}", env!("CARGO_BIN_EXE_claude-workers"));
-        return;
-    }
+    let as_nobody = |args: &[&str]| world.as_nobody(args);
+    let uid = NOBODY;
     let chown = |path: &Path, uid| std::os::unix::fs::chown(path, Some(uid), None).unwrap();
     let home = world.user_home();
     // What is said by which command, and how that ends.

@@ -145,6 +145,35 @@ impl World {
         Said::of(&self.program().args(args).output().unwrap())
     }
 
+    /// Gives all of it to a user who is not root, for [`as_nobody`](Self::as_nobody). `false`: that
+    /// is not possible here.
+    pub fn is_given_to_nobody(&self) -> bool {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: it takes root to be somebody else");
+            return false;
+        }
+        #[expect(clippy::disallowed_methods, reason = "it is changed from outside")]
+        let mut owned = std::process::Command::new("chown");
+        let to = format!("{NOBODY}:{NOBODY}");
+        assert!(owned.arg("-R").arg(to).arg(&self.dir).status().unwrap().success());
+        let may = self.as_nobody(&["status"]).code == 0;
+        if !may {
+            println!("skipped: another user may not run {}", env!("CARGO_BIN_EXE_claude-workers"));
+        }
+        may
+    }
+
+    /// Runs the program as a user who is not root.
+    pub fn as_nobody(&self, args: &[&str]) -> Said {
+        #[expect(clippy::disallowed_methods, reason = "the program is started as another user")]
+        let mut program = std::process::Command::new("setpriv");
+        let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+        program.args(ids).arg("--clear-groups");
+        program.arg(env!("CARGO_BIN_EXE_claude-workers")).args(args);
+        program.env_clear().env("HOME", self.user_home()).env("PATH", "/usr/bin:/bin");
+        Said::of(&program.output().unwrap())
+    }
+
     /// A tick, and what it started to its end.
     #[track_caller]
     pub fn tick(&self) -> Said {
@@ -305,6 +334,9 @@ fn kill(pid: i32) {
     // It may be gone already.
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
 }
+
+/// A user who owns nothing, and that user's group.
+pub const NOBODY: u32 = 65534;
 
 /// Nothing here takes this long unless it hangs.
 pub const LONG: Duration = Duration::from_mins(3);

@@ -17,6 +17,8 @@ use super::dispatch::{self, Dispatched};
 use super::init::load_values;
 use super::lists::{self, Seen};
 use super::room::{self, Room};
+use super::turn::{UnderWay, under_way};
+use super::unknown::broken;
 use super::{Context, Exit, Failure, chores, custody, jailing, reconcile};
 use crate::domain::{Issue, IssueNumber, RepoSlug, WorkerId};
 use crate::github::{GitHub, Usage};
@@ -30,8 +32,8 @@ use mend::mend;
 /// What a tick did.
 #[derive(Debug)]
 pub enum Tick {
-    /// Another `assign` is under way; nothing was done.
-    AlreadyRunning,
+    /// Another `assign` is under way; nothing was done. Who that is, if it says so.
+    AlreadyRunning(Option<UnderWay>),
     /// It went through.
     Done(Box<Report>),
 }
@@ -66,7 +68,9 @@ pub struct Report {
 /// # Errors
 /// When nothing can be done at all: configuration, token, rate limit, sandbox.
 pub async fn assign(ctx: &Context, dry_run: bool) -> Result<Tick, Failure> {
-    let Some(_lock) = AssignLock::try_take(&ctx.root)? else { return Ok(Tick::AlreadyRunning) };
+    let Some(_lock) = AssignLock::try_take(&ctx.root)? else {
+        return Ok(Tick::AlreadyRunning(under_way(ctx)));
+    };
     let mut report = Report::default();
     // `gc` comes too seldom to notice what the clock does in between.
     if !dry_run {
@@ -118,8 +122,7 @@ fn put_right(ctx: &Context, workers: Vec<Worker>, dry_run: bool, report: &mut Re
     for mut item in items {
         for action in &item.actions {
             if let Action::Report(why) = action {
-                let what = format!("worker {} is broken: {why}", item.worker);
-                report.problems.push(Failure::new(Exit::Failed, what));
+                report.problems.push(broken(ctx, &item.worker, why));
             }
         }
         report.problems.extend(item.problem.take());

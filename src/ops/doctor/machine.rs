@@ -187,13 +187,13 @@ pub(super) fn disks(ctx: &Context) -> Vec<Check> {
         };
         seen.push(disk.device);
         let floor = ctx.settings.free_space;
-        let found = format!("{} free at {}", gib(disk.bytes), there.display());
+        let found = format!("{} free at {}", amount(disk.bytes), there.display());
         let few = disk.files.filter(|files| *files < FILES);
         checks.push(if let Some(few) = few {
             let found = format!("{found}, for {few} more files: no run starts there");
             check("disk", Grade::Failure, found, Some(room::MEND))
         } else if disk.bytes < floor {
-            let found = format!("{found}: no run starts with less than {}", gib(floor));
+            let found = format!("{found}: no run starts with less than {}", amount(floor));
             check("disk", Grade::Failure, found, Some(room::MEND))
         } else if disk.bytes < LOW_DISK {
             let mend =
@@ -218,7 +218,7 @@ pub(super) fn memory() -> Check {
     };
     system.refresh_memory();
     let free = system.available_memory();
-    let found = format!("{} available", gib(free));
+    let found = format!("{} available", amount(free));
     if free < LOW_MEMORY {
         let mend = "an agent and the tests that it runs need more: fewer workers at once, or swap";
         check("memory", Grade::Warning, found, Some(mend))
@@ -227,10 +227,11 @@ pub(super) fn memory() -> Check {
     }
 }
 
-fn gib(bytes: u64) -> String {
+fn amount(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1 << 30 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let gib = bytes as f64 / f64::from(1 << 30);
-    format!("{gib:.1} GiB")
+    let amount = bytes as f64 / f64::from(unit);
+    format!("{amount:.1} {name}")
 }
 
 /// Where the set-up script of a server puts the tick, if not into a crontab.

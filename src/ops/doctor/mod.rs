@@ -2,11 +2,15 @@
 
 mod github;
 mod machine;
+mod state;
 
 use serde::Serialize;
 
 use self::github::token;
 use self::machine::{agent, cron, disks, git, memory, sandbox, user};
+use self::state::state;
+use super::turn::under_way;
+use super::unknown::way_out;
 use super::{Context, Failure, custody, egress};
 use crate::config::env;
 use crate::domain::{CredentialMode, JailMode, NetworkMode};
@@ -49,12 +53,14 @@ pub async fn doctor(ctx: &Context, github: Result<&GitHub, &Failure>) -> Vec<Che
     let mut checks = vec![configuration(ctx), git(ctx), agent(ctx), sandbox(ctx)];
     checks.extend(user());
     checks.extend(network(ctx));
+    checks.extend(state(ctx));
     checks.extend(workers(ctx));
     checks.extend(credentials(ctx));
     checks.extend(disks(ctx));
     checks.push(memory());
     checks.extend(token(ctx, github).await);
     checks.push(cron(ctx));
+    checks.extend(assign(ctx));
     checks
 }
 
@@ -64,6 +70,12 @@ fn configuration(ctx: &Context) -> Check {
         None => format!("defaults (no file); root {}", ctx.root.path().display()),
     };
     check("configuration", Grade::Ok, found, None)
+}
+
+/// Told only if there is something to tell.
+fn assign(ctx: &Context) -> Option<Check> {
+    let stuck = under_way(ctx)?.stuck()?;
+    Some(check("assign", Grade::Warning, stuck.message, stuck.hint.as_deref()))
 }
 
 fn network(ctx: &Context) -> Option<Check> {
@@ -116,7 +128,7 @@ fn workers(ctx: &Context) -> Vec<Check> {
                         &format!("worker {}", worker.id),
                         Grade::Failure,
                         why,
-                        Some("look at the file named, and move it away if it is of no use"),
+                        way_out(ctx, &worker.id).as_deref(),
                     )),
                     State::Crashed(run) => checks.push(check(
                         &format!("worker {}", worker.id),
