@@ -249,7 +249,8 @@ async fn pull_requests_of_forks_and_of_an_ignored_filter_are_left_out() {
     let pulls = github.pulls_by_head(&app(), &branch("issue-22")).await.unwrap();
     assert_eq!(pulls.len(), 1);
     assert_eq!((pulls[0].number, pulls[0].open), (4, false));
-    for (commit, found) in [("c0ffee4", Some(4)), ("c0ffee1", None), ("c0ffee2", None), ("", None)] {
+    for (commit, found) in [("c0ffee4", Some(4)), ("c0ffee1", None), ("c0ffee2", None), ("", None)]
+    {
         let pull = github.pull_of_commit(&app(), &branch("issue-22"), commit).await.unwrap();
         assert_eq!(pull.map(|pull| pull.number), found, "{commit}");
     }
